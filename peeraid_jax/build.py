@@ -1,0 +1,137 @@
+"""Objects that a config describes: data, method, optimizers, first state."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import optax
+
+from peeraid_jax import attacks, methods, models, nets, optim, parallel
+from peeraid_jax import config as config_lib
+from peeraid_jax import data as data_lib
+from peeraid_jax import step as step_lib
+from peeraid_jax.data import facts
+
+
+class Splits(NamedTuple):
+  """What a run trains on, selects its best checkpoint on, and reports on."""
+
+  train: data_lib.Dataset
+  selection: data_lib.Dataset
+  test: data_lib.Dataset
+
+
+def splits(config: ml_collections.ConfigDict) -> Splits:
+  """Loads a run's data.
+
+  The validation set is held out of the training set first; the training
+  subset is chosen from the rest, so that subsets of any size select on the
+  same images.
+
+  Raises:
+    ValueError: sizes that do not fit.
+    FileNotFoundError: the data set is missing.
+  """
+  load = functools.partial(
+    data_lib.load,
+    config.data.name,
+    data_dir=config.data.dir or None,
+    source=config.data.source,
+    download=config.data.download,
+  )
+  train, test = load(split='train'), load(split='test')
+  selection = test
+  if config.eval.select_on == 'validation':
+    train, selection = data_lib.hold_out(
+      train, config.data.validation_examples, seed=config.seed
+    )
+  train = data_lib.subset(
+    train, config.data.train_examples, seed=config.seed
+  )
+  if config.train.batch_size > len(train.labels):
+    raise ValueError(
+      f'config.train.batch_size={config.train.batch_size} should be at most '
+      f'{len(train.labels)}, the number of training images'
+    )
+  if config.eval.examples > len(test.labels):
+    raise ValueError(
+      f'config.eval.examples={config.eval.examples} should be at most '
+      f'{len(test.labels)}, the number of test images; 0 takes all'
+    )
+  return Splits(train, selection, test)
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+  """Returns the number of steps in an epoch; the last batch is filled up."""
+  return -(-examples // batch_size)
+
+
+def method(config: ml_collections.ConfigDict) -> methods.Method:
+  """Builds the method with the config's attack."""
+  maximise = functools.partial(
+    attacks.maximise,
+    epsilon=config.attack.epsilon,
+    step_size=config.attack.step_size,
+    steps=config.attack.steps,
+    norm=config.attack.norm,
+    start=config.attack.start,
+    start_scale=config.attack.start_scale,
+  )
+  return methods.create(
+    config.method.name, maximise, **config.method.kwargs.to_dict()
+  )
+
+
+def schedules(
+  config: ml_collections.ConfigDict, per_epoch: int
+) -> dict[str, optax.Schedule]:
+  """Returns role -> learning-rate schedule of the trained roles."""
+  found = {}
+  for role in method(config).trained:
+    settings = config.optimizer[role]
+    found[role] = optim.schedule(
+      learning_rate=settings.learning_rate,
+      warmup_epochs=settings.warmup_epochs,
+      decay_epochs=tuple(settings.decay_epochs),
+      decay_factor=settings.decay_factor,
+      steps_per_epoch=per_epoch,
+    )
+  return found
+
+
+def optimizers(
+  config: ml_collections.ConfigDict, per_epoch: int
+) -> dict[str, optax.GradientTransformation]:
+  """Returns role -> optimizer of the trained roles."""
+  return {
+    role: optim.sgd(
+      rate,
+      momentum=config.optimizer[role].momentum,
+      weight_decay=config.optimizer[role].weight_decay,
+    )
+    for role, rate in schedules(config, per_epoch).items()
+  }
+
+
+def state(config: ml_collections.ConfigDict) -> step_lib.State:
+  """Builds the initial state: every role from its own key."""
+  known = facts.get(config.data.name)
+  built = method(config)
+  found = {}
+  for index, (role, name) in enumerate(config_lib.roles(config).items()):
+    if role not in (*built.trained, *built.fixed):
+      continue
+    module = models.create(
+      name,
+      num_classes=known.num_classes,
+      width=config.model.width,
+      dtype=config.dtype,
+      axis_name=parallel.AXIS,
+    )
+    key = jax.random.fold_in(jax.random.key(config.seed), index)
+    found[role] = nets.create(module, key, known.shape)
+  # The rate is no part of the optimizers' state: any epoch length will do.
+  return step_lib.create_state(
+    found, optimizers(config, 1), swa=config.swa.enabled
+  )

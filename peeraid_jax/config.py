@@ -1,0 +1,345 @@
+"""The config: every field once, and what its value may be.
+
+A file of `configs/` starts from `base` and overrides. It lives in the package
+so that a config file works from any folder.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_collections
+
+from peeraid_jax.data import facts
+
+# Fields that may differ between a run and its resumption or evaluation: they
+# do not change what is trained.
+FREE = (
+  'data.dir',
+  'data.source',
+  'data.download',
+  'train.log_every_steps',
+  'train.checkpoint_every_steps',
+  'eval.attacks',
+  'eval.examples',
+  'eval.checkpoint',
+  'eval.restarts',
+  'eval.save_outcomes',
+  'eval.batch_size',
+)
+
+
+def parse_choices(
+  argument: str | None, **choices: tuple[str | None, Any]
+) -> dict[str, str | None]:
+  """Parses a config file's argument, as in `file.py:method=natural`.
+
+  Args:
+    argument: 'name=value,name=value', or None.
+    **choices: name -> (default, known values).
+
+  Returns:
+    name -> value, for every choice.
+
+  Raises:
+    ValueError: an unknown name or value; the known ones are listed.
+  """
+  chosen = {name: default for name, (default, _) in choices.items()}
+  for part in (argument or '').split(','):
+    if not part.strip():
+      continue
+    name, equals, value = (s.strip() for s in part.partition('='))
+    if not equals or name not in choices:
+      raise ValueError(
+        f'config choice {part.strip()!r} is unknown; choices: '
+        + ', '.join(f'{n}=...' for n in choices)
+      )
+    known = choices[name][1]
+    if value not in known:
+      raise ValueError(
+        f'config choice {name}={value} is unknown; known: {", ".join(known)}'
+      )
+    chosen[name] = value
+  return chosen
+
+
+def standard_choices(argument: str | None, method: str = 'peeraid'):
+  """Parses the choices that all of our configs offer.
+
+  Args:
+    argument: of the config file.
+    method: the default.
+
+  Returns:
+    dict of 'method', 'student' and 'peer'; the peer is like the student
+    unless it is chosen.
+  """
+  from peeraid_jax import methods, models
+
+  chosen = parse_choices(
+    argument,
+    method=(method, tuple(methods.METHODS)),
+    student=('resnet18', tuple(models.MODELS)),
+    peer=(None, tuple(models.MODELS)),
+  )
+  chosen['peer'] = chosen['peer'] or chosen['student']
+  return chosen
+
+
+def base(
+  *, method: str = 'peeraid', student: str = 'resnet18', peer: str = 'resnet18'
+) -> ml_collections.ConfigDict:
+  """Returns every field with its default: PeerAiD's CIFAR-10 run.
+
+  Args:
+    method: a key of `methods.METHODS`; it decides which fields exist.
+    student: a key of `models.MODELS`.
+    peer: likewise; only for methods that have a peer.
+  """
+  from peeraid_jax import methods
+
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.dtype = 'float32'  # of the computation; or 'bfloat16'
+
+  data = config.data = ml_collections.ConfigDict()
+  data.name = 'cifar10'  # a key of data.facts.DATASETS
+  data.dir = ''  # prepared data sets; '' is $TFDS_DATA_DIR, else TFDS's own
+  data.source = ''  # archive to prepare from, if it does not lie in data.dir
+  data.download = False  # fetch a missing archive from its public address
+  data.train_examples = 0  # stratified subset of the training set; 0: all
+  data.validation_examples = 1000  # held out if eval.select_on='validation'
+  data.padding = 4  # pixels of zeros around an image before a random crop
+  data.flip = True  # mirror half of the training images
+
+  model = config.model = ml_collections.ConfigDict()
+  model.student = student
+  model.width = 64  # base channels; 64 is the published network
+
+  config.method = ml_collections.ConfigDict()
+  config.method.name = method
+  config.method.kwargs = ml_collections.ConfigDict(methods.defaults(method))
+
+  attack = config.attack = ml_collections.ConfigDict()
+  attack.norm = 'Linf'  # or 'L2'
+  attack.epsilon = 8 / 255  # radius, in units of the pixel range [0, 1]
+  attack.step_size = 2 / 255  # in the same unit
+  attack.steps = 10  # gradients of the training attack
+  attack.start = 'normal'  # 'normal', 'uniform' in the ball, or 'none'
+  attack.start_scale = 0.001  # standard deviation of the normal start
+  if method == 'pgd_at':
+    attack.start = 'uniform'
+
+  train = config.train = ml_collections.ConfigDict()
+  train.epochs = 300
+  train.batch_size = 128  # global, over all devices
+  train.log_every_steps = 50
+  train.checkpoint_every_steps = 0  # between epoch ends; 0: only there
+
+  config.optimizer = ml_collections.ConfigDict()
+  config.optimizer.student = _optimizer()
+
+  swa = config.swa = ml_collections.ConfigDict()
+  swa.enabled = True  # stochastic weight averaging of the student
+  swa.start_epoch = 214  # first epoch (from 0) whose end is averaged
+
+  evaluation = config.eval = ml_collections.ConfigDict()
+  # 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>'; the eps of `attack`.
+  evaluation.attacks = ('clean', 'fgsm', 'pgd20', 'cw30')
+  evaluation.examples = 0  # first test images of the final one; 0: all
+  evaluation.every_epochs = 1  # clean and selection attack while training
+  evaluation.select_on = 'validation'  # or 'test', as the authors did
+  evaluation.select_attack = 'pgd10'
+  evaluation.checkpoint = 'best'  # evaluated at the end; or 'latest'
+  evaluation.restarts = 1  # of pgd and cw; the worst case counts
+  evaluation.save_outcomes = False  # write each example's, outcomes.npz
+  evaluation.batch_size = 256  # global, over all devices
+
+  if method == 'peeraid':
+    model.peer = peer
+    model.peer_from = ''  # work directory of a run to start the peer from
+    config.optimizer.peer = _optimizer()
+  return config
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+  """SGD of one role; the rate drops when an epoch (from 0) begins."""
+  return ml_collections.ConfigDict(
+    {
+      'learning_rate': 0.1,
+      'momentum': 0.9,
+      'weight_decay': 2e-4,  # on every parameter
+      'warmup_epochs': 0.0,  # linear, from 0
+      'decay_epochs': (214, 259, 284),
+      'decay_factor': 0.1,
+    }
+  )
+
+
+def set_decays(config: ml_collections.ConfigDict, epochs: int, decays) -> None:
+  """Sets the length of a run, its decays for all roles and SWA's start."""
+  config.train.epochs = epochs
+  for role in config.optimizer.values():
+    role.decay_epochs = tuple(decays)
+  config.swa.start_epoch = decays[0]
+
+
+def roles(config: ml_collections.ConfigDict) -> dict[str, str]:
+  """Returns role -> model name of the networks in a run."""
+  found = {'student': config.model.student}
+  if 'peer' in config.model:
+    found['peer'] = config.model.peer
+  return found
+
+
+def _whole(low: int, high: float = math.inf):
+  says = f'a whole number of at least {low}'
+  if high != math.inf:
+    says = f'a whole number from {low} to {high}'
+  return lambda v: isinstance(v, int) and low <= v <= high, says
+
+
+def _number(low: float, high: float = math.inf):
+  says = f'a number of at least {low}'
+  if high != math.inf:
+    says = f'a number from {low} to {high}'
+  return lambda v: not isinstance(v, bool) and low <= v <= high, says
+
+
+def _one_of(*known: str):
+  return lambda v: v in known, 'one of ' + ', '.join(map(repr, known))
+
+
+_OPTIMIZER_RULES = {
+  'learning_rate': _number(0),
+  'momentum': _number(0, 1),
+  'weight_decay': _number(0),
+  'warmup_epochs': _number(0),
+  'decay_factor': _number(0, 1),
+  'decay_epochs': (
+    lambda v: (
+      all(isinstance(e, int) and e >= 0 for e in v) and sorted(set(v)) == [*v]
+    ),
+    'rising whole epochs, such as (100, 150)',
+  ),
+}
+
+
+def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
+  """Yields (field, (test, what would be right))."""
+  from peeraid_jax import attacks, models
+
+  model = _one_of(*models.MODELS)
+  yield 'seed', _whole(0, 2**31 - 1)
+  yield 'dtype', _one_of(*models.DTYPES)
+  yield 'data.name', _one_of(*facts.DATASETS)
+  yield 'data.train_examples', _whole(0)
+  yield 'data.validation_examples', _whole(1)
+  yield 'data.padding', _whole(0)
+  yield 'model.width', _whole(1)
+  for role in roles(config):
+    yield f'model.{role}', model
+  yield 'attack.norm', _one_of(*attacks.NORMS)
+  yield 'attack.start', _one_of(*attacks.STARTS)
+  if config.attack.norm == 'Linf':
+    yield 'attack.epsilon', _number(0, 1)
+    yield 'attack.step_size', _number(0, 1)
+  else:
+    yield 'attack.epsilon', _number(0)
+    yield 'attack.step_size', _number(0)
+  yield 'attack.steps', _whole(1)
+  yield 'attack.start_scale', _number(0)
+  yield 'train.epochs', _whole(1)
+  yield 'train.batch_size', _whole(1)
+  yield 'train.log_every_steps', _whole(1)
+  yield 'train.checkpoint_every_steps', _whole(0)
+  for role in config.optimizer:
+    for field, rule in _OPTIMIZER_RULES.items():
+      yield f'optimizer.{role}.{field}', rule
+  yield 'swa.start_epoch', _whole(0)
+  yield 'eval.examples', _whole(0)
+  yield 'eval.every_epochs', _whole(1)
+  yield 'eval.restarts', _whole(1)
+  yield 'eval.batch_size', _whole(1)
+  yield 'eval.select_on', _one_of('validation', 'test')
+  yield 'eval.checkpoint', _one_of('best', 'latest')
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+  """Checks every field before anything expensive starts.
+
+  Raises:
+    ValueError: names the field, its value and what would be right.
+  """
+  from peeraid_jax import attacks, methods
+
+  for field, (test, says) in _rules(config):
+    value = config
+    for name in field.split('.'):
+      value = value[name]
+    try:
+      fine = test(value)
+    except TypeError:
+      fine = False
+    if not fine:
+      raise ValueError(f'config.{field}={value!r} should be {says}')
+  for name in (*config.eval.attacks, config.eval.select_attack):
+    attacks.named(name, epsilon=0, step_size=0, norm=config.attack.norm)
+  if not config.eval.attacks:
+    raise ValueError(f'config.eval.attacks is empty; known: {attacks.KNOWN}')
+  # A method checks its own hyperparameters when it is built.
+  methods.create(
+    config.method.name, lambda *a: None, **config.method.kwargs.to_dict()
+  )
+
+
+def flatten(config) -> dict[str, Any]:
+  """Returns 'a.b.c' -> value for every field."""
+  flat = {}
+  for name, value in config.items():
+    if isinstance(value, dict | ml_collections.ConfigDict) and len(value):
+      inner = flatten(value)
+      flat.update({f'{name}.{k}': v for k, v in inner.items()})
+    else:
+      flat[name] = value
+  return flat
+
+
+def suggest(field: str, config: ml_collections.ConfigDict) -> str:
+  """Says which fields an unknown one could have meant."""
+  known = [f for f, v in flatten(config).items() if not isinstance(v, dict)]
+  close = difflib.get_close_matches(field, known, n=3)
+  meant = f' Did you mean {" or ".join(close)}?' if close else ''
+  return (
+    f'config.{field} is unknown.{meant} Known fields: {", ".join(known)}'
+  )
+
+
+def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns the config as JSON holds it: lists for tuples."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(stored: dict[str, Any]) -> ml_collections.ConfigDict:
+  """Returns the config that `to_json` was given."""
+
+  def tuples(value):
+    if isinstance(value, dict):
+      return {k: tuples(v) for k, v in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+  return ml_collections.ConfigDict(tuples(stored))
+
+
+def differences(
+  stored: dict[str, Any], given: dict[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+  """Returns field -> (stored, given) where two configs train differently."""
+  old, new = flatten(stored), flatten(given)
+  return {
+    field: (old.get(field, 'absent'), new.get(field, 'absent'))
+    for field in sorted({*old, *new})
+    if field not in FREE and old.get(field) != new.get(field)
+  }

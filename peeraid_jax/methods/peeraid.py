@@ -1,0 +1,121 @@
+"""PeerAiD: a peer that learns to defend the student it learns with.
+
+Reference:
+  Jung, Jang, Song and Lee, PeerAiD: Improving Adversarial Distillation from
+  a Specialized Peer Tutor, CVPR 2024. Where the paper's equations and the
+  authors' code differ, the code is followed: the lines say so.
+"""
+
+import jax
+
+from peeraid_jax import losses
+from peeraid_jax.methods import base
+
+ATTACK_TARGETS = ('peer', 'label')
+
+
+def peeraid(
+  maximise: base.Maximise,
+  *,
+  gamma1: float = 1.0,
+  gamma2: float = 0.1,
+  lambda1: float = 0.0,
+  lambda2: float = 1.0,
+  lambda3: float = 1.0,
+  temperature: float = 5.0,
+  peer_temperature: float = 1.0,
+  attack_target: str = 'peer',
+  detach_student: bool = False,
+  detach_clean: bool = False,
+  freeze_peer: bool = False,
+) -> base.Method:
+  """Returns PeerAiD; the defaults are its CIFAR-10 settings.
+
+  With p the peer's and s the student's logits on the adversarial images, n
+  the student's on the clean ones, and KL divided by the number of classes:
+
+    peer:    gamma1 CE(p, y) + gamma2 tau^2 KL(s || p)
+    student: lambda1 CE(s, y) + lambda2 T^2 KL(sg(p) || s)
+             + lambda3 T^2 KL(n || s)
+
+  Args:
+    maximise: the inner maximisation.
+    gamma1, gamma2: weights of the peer's terms.
+    lambda1, lambda2, lambda3: weights of the student's terms.
+    temperature: T of the student's terms.
+    peer_temperature: tau of the peer's.
+    attack_target: 'peer' attacks KL(peer(x) || student(x')), 'label' the
+      cross-entropy (ablation).
+    detach_student: stop the gradient of s in the peer's loss (ablation).
+    detach_clean: stop the gradient of n (ablation).
+    freeze_peer: keep the peer as it was loaded, in eval mode (ablation).
+
+  Raises:
+    ValueError: unknown attack target.
+  """
+  if attack_target not in ATTACK_TARGETS:
+    raise ValueError(
+      f'{attack_target=} is unknown; known: {", ".join(ATTACK_TARGETS)}'
+    )
+
+  def craft(nets, batch, keys):
+    # Both networks in eval mode and at temperature 1, whatever T and tau.
+    # The peer's clean prediction is computed once, outside of the loop.
+    target = nets['peer'].eval(batch.images).logits
+
+    def objective(images):
+      logits = nets['student'].eval(images).logits
+      if attack_target == 'label':
+        return losses.cross_entropy(logits, batch.labels)
+      return losses.kl(target, logits)
+
+    images = maximise(objective, batch.images, keys)
+    return {'images': images, 'peer_clean_logits': target}
+
+  def loss(nets, batch, adv, keys):
+    del keys
+    if freeze_peer:
+      peer_out, peer = nets['peer'].eval(adv['images']), nets['peer']
+    else:
+      peer_out, peer = nets['peer'].train(adv['images'])
+    # The authors pass the adversarial batch twice, once for each loss: equal
+    # logits, two updates of the running statistics. Then the clean batch.
+    student_out, student = nets['student'].train(adv['images'], updates=2)
+    clean_out, student = student.train(batch.images)
+    p, s, n = peer_out.logits, student_out.logits, clean_out.logits
+
+    # s is not detached in the authors' code: the peer's loss also trains the
+    # student. The paper's equations do not show it.
+    s_of_peer = jax.lax.stop_gradient(s) if detach_student else s
+    # n is not detached either: it is all that trains on clean images.
+    n_target = jax.lax.stop_gradient(n) if detach_clean else n
+    tau, t = peer_temperature, temperature
+    terms = {
+      'peer/loss_ce': gamma1 * losses.cross_entropy(p, batch.labels).mean(),
+      'peer/loss_kl_student': gamma2
+      * tau**2
+      * losses.kl_mean(s_of_peer, p, temperature=tau).mean(),
+      'student/loss_ce': lambda1
+      * losses.cross_entropy(s, batch.labels).mean(),
+      'student/loss_kl_peer': lambda2
+      * t**2
+      * losses.kl_mean(jax.lax.stop_gradient(p), s, temperature=t).mean(),
+      'student/loss_kl_clean': lambda3
+      * t**2
+      * losses.kl_mean(n_target, s, temperature=t).mean(),
+    }
+    metrics = {
+      **terms,
+      'student/adv_accuracy': base.accuracy(s, batch.labels),
+      'student/clean_accuracy': base.accuracy(n, batch.labels),
+      'peer/adv_accuracy': base.accuracy(p, batch.labels),
+      'peer/clean_accuracy': base.accuracy(
+        adv['peer_clean_logits'], batch.labels
+      ),
+    }
+    new = {**nets, 'student': student, 'peer': peer}
+    return sum(terms.values()), (new, metrics)
+
+  if freeze_peer:
+    return base.Method(('student',), ('peer',), craft, loss)
+  return base.Method(('student', 'peer'), (), craft, loss)

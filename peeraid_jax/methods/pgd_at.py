@@ -1,0 +1,38 @@
+"""Adversarial training with PGD, as PeerAiD's repository runs its baseline.
+
+Reference:
+  Madry et al., Towards Deep Learning Models Resistant to Adversarial
+  Attacks, 2018. The attack sees running statistics (eval mode), as in
+  PeerAiD's code and unlike in Rice et al.'s.
+"""
+
+from peeraid_jax import losses
+from peeraid_jax.methods import base
+
+
+def pgd_at(maximise: base.Maximise) -> base.Method:
+  """Returns PGD-AT: cross-entropy on adversarial images alone.
+
+  Args:
+    maximise: the inner maximisation; the authors start it uniformly in the
+      ball.
+  """
+
+  def craft(nets, batch, keys):
+    def objective(images):
+      logits = nets['student'].eval(images).logits
+      return losses.cross_entropy(logits, batch.labels)
+
+    return maximise(objective, batch.images, keys)
+
+  def loss(nets, batch, adv, keys):
+    del keys
+    output, student = nets['student'].train(adv)
+    value = losses.cross_entropy(output.logits, batch.labels).mean()
+    metrics = {
+      'student/loss_ce': value,
+      'student/adv_accuracy': base.accuracy(output.logits, batch.labels),
+    }
+    return value, ({**nets, 'student': student}, metrics)
+
+  return base.Method(('student',), (), craft, loss)

@@ -1,0 +1,89 @@
+"""Networks by name."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from peeraid_jax.models import layers, mobilenetv2, resnet, wideresnet
+
+Output = layers.Output
+
+# Channels of the networks as published; `width` scales them.
+STANDARD_WIDTH = 64
+
+_partial = functools.partial
+_pre_act = _partial(
+  resnet.ResNet, stage_sizes=(2, 2, 2, 2), block=resnet.PreActBlock
+)
+
+MODELS = {
+  'resnet18': _partial(
+    resnet.ResNet, stage_sizes=(2, 2, 2, 2), block=resnet.BasicBlock
+  ),
+  'resnet34': _partial(
+    resnet.ResNet, stage_sizes=(3, 4, 6, 3), block=resnet.BasicBlock
+  ),
+  'resnet50': _partial(
+    resnet.ResNet, stage_sizes=(3, 4, 6, 3), block=resnet.Bottleneck
+  ),
+  # PeerAiD's and RobustBench's: raw shortcuts, nothing before pooling.
+  'preactresnet18': _partial(_pre_act, stem_norm=False),
+  # Rice et al., AWP, AKD2: activated shortcuts and a final norm.
+  'preactresnet18_rice': _partial(
+    _pre_act,
+    block=resnet.ActivatedShortcutBlock,
+    stem_norm=False,
+    final_norm=True,
+  ),
+  'wideresnet28x10': _partial(wideresnet.WideResNet, depth=28, widen=10),
+  'wideresnet34x10': _partial(wideresnet.WideResNet, depth=34, widen=10),
+  'wideresnet34x20': _partial(wideresnet.WideResNet, depth=34, widen=20),
+  'wideresnet70x16': _partial(wideresnet.WideResNet, depth=70, widen=16),
+  'mobilenetv2': mobilenetv2.MobileNetV2,
+  # Two blocks that compile in a second: for tests and for trying things out.
+  'tiny': _partial(
+    resnet.ResNet, stage_sizes=(1, 1), block=resnet.BasicBlock
+  ),
+}
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def create(
+  name: str,
+  *,
+  num_classes: int,
+  width: int = STANDARD_WIDTH,
+  dtype='float32',
+  axis_name: str | None = None,
+) -> nn.Module:
+  """Creates a network.
+
+  Called as `module.apply(variables, images, train=False) -> Output` with
+  images float32 [B, H, W, C] in [0, 1].
+
+  Args:
+    name: a key of `MODELS`.
+    num_classes: number of logits.
+    width: base channels; 64 is the published network, and the other families
+      scale all their channels by width / 64.
+    dtype: of the computation, 'float32' or 'bfloat16'; parameters, batch
+      statistics and logits are float32.
+    axis_name: mapped axis that batch statistics are averaged over.
+
+  Raises:
+    ValueError: unknown name or dtype, or a number out of range.
+  """
+  if name not in MODELS:
+    raise ValueError(f'model {name!r} is unknown; known: {", ".join(MODELS)}')
+  if dtype not in DTYPES and dtype not in DTYPES.values():
+    raise ValueError(f'{dtype=} is unknown; known: {", ".join(DTYPES)}')
+  if num_classes < 1 or width < 1:
+    raise ValueError(f'{num_classes=} and {width=} should be at least 1')
+  return MODELS[name](
+    num_classes=num_classes,
+    width=width,
+    dtype=DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype,
+    axis_name=axis_name,
+  )

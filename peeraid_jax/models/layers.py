@@ -1,0 +1,201 @@
+"""Layers that every network here shares, with PyTorch's conventions."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# Flax's momentum 0.9 is PyTorch's 0.1.
+BATCH_NORM_MOMENTUM = 0.9
+
+# PyTorch's default for convolutions and linear layers, U(+-1/sqrt(fan_in)).
+torch_default_init = nn.initializers.variance_scaling(
+  1 / 3, 'fan_in', 'uniform'
+)
+# He et al. (2015) by fan-out, as WideResNets are initialised; not truncated.
+he_fan_out_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+
+
+class Output(NamedTuple):
+  """What a network says of a batch of images.
+
+  Attributes:
+    logits: float32 [B, num_classes].
+    features: [B, h, w, channels], the last feature map.
+    embedding: float32 [B, channels], its spatial mean.
+  """
+
+  logits: chex.Array
+  features: chex.Array
+  embedding: chex.Array
+
+
+_NHWC = ('NHWC', 'HWIO', 'NHWC')
+
+
+def _conv(lhs, rhs, strides, padding, groups, lhs_dilation=(1, 1)):
+  return jax.lax.conv_general_dilated(
+    lhs,
+    rhs,
+    strides,
+    padding,
+    lhs_dilation=lhs_dilation,
+    dimension_numbers=_NHWC,
+    feature_group_count=groups,
+  )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _cpu_conv(images, kernel, strides, padding, groups):
+  return _conv(images, kernel, strides, padding, groups)
+
+
+def _cpu_conv_forward(images, kernel, strides, padding, groups):
+  return _conv(images, kernel, strides, padding, groups), (images, kernel)
+
+
+def _cpu_conv_backward(strides, padding, groups, saved, grad):
+  images, kernel = saved
+  size, inputs = kernel.shape[:2], kernel.shape[2]
+  pads = []
+  for axis in (0, 1):
+    low = size[axis] - 1 - padding[axis][0]
+    used = (grad.shape[axis + 1] - 1) * strides[axis] + 1
+    pads.append((low, images.shape[axis + 1] - used - low + size[axis] - 1))
+  flipped = kernel[::-1, ::-1]
+  if groups == 1:
+    flipped = flipped.swapaxes(2, 3)
+  elif inputs != 1 or kernel.shape[3] != groups:
+    raise NotImplementedError('convolutions are dense or depthwise here')
+  image_grad = _conv(grad, flipped, (1, 1), pads, groups, strides)
+  kernel_grad = jax.linear_transpose(
+    lambda k: _conv(images, k, strides, padding, groups), kernel
+  )(grad)[0]
+  return image_grad, kernel_grad
+
+
+_cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
+
+
+def conv_general_dilated(
+  lhs,
+  rhs,
+  strides,
+  padding,
+  *,
+  lhs_dilation=None,
+  rhs_dilation=None,
+  dimension_numbers=None,
+  feature_group_count=1,
+  precision=None,
+):
+  """A convolution whose input gradient is fast inside loops on CPU.
+
+  In a `scan` or `while`, XLA's CPU compiler leaves the kernel of a stock
+  input gradient in a layout that it runs about seven times slower. Here the
+  kernel is flipped and transposed explicitly; the result is the same. GPU and
+  TPU recognise the stock gradient and map it to the vendor's own.
+  """
+  if jax.default_backend() == 'cpu':
+    pads = tuple(tuple(p) for p in padding)
+    return _cpu_conv(lhs, rhs, tuple(strides), pads, feature_group_count)
+  return jax.lax.conv_general_dilated(
+    lhs,
+    rhs,
+    strides,
+    padding,
+    lhs_dilation=lhs_dilation,
+    rhs_dilation=rhs_dilation,
+    dimension_numbers=dimension_numbers,
+    feature_group_count=feature_group_count,
+    precision=precision,
+  )
+
+
+class Layers(NamedTuple):
+  """The two layers a block is built of, made once and handed down.
+
+  Attributes:
+    conv: (channels, size, stride=1, groups=1, name=...) -> module; no bias.
+      PyTorch's symmetric padding, which 'SAME' is not at stride 2.
+    norm: (name=...) -> batch norm module.
+  """
+
+  conv: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module]
+
+
+def make_layers(
+  *, train: bool, dtype, axis_name: str | None, kernel_init
+) -> Layers:
+  """Builds convolution and batch norm for one call of a network.
+
+  Args:
+    train: batch statistics if True, running ones if False.
+    dtype: of the computation; parameters and statistics are float32.
+    axis_name: mapped axis that batch statistics are averaged over, or None.
+    kernel_init: initialiser of convolution kernels.
+  """
+
+  def conv(channels, size, stride=1, groups=1, **kwargs):
+    pad = size // 2
+    return nn.Conv(
+      channels,
+      (size, size),
+      (stride, stride),
+      padding=((pad, pad), (pad, pad)),
+      feature_group_count=groups,
+      use_bias=False,
+      dtype=dtype,
+      kernel_init=kernel_init,
+      conv_general_dilated=conv_general_dilated,
+      **kwargs,
+    )
+
+  norm = functools.partial(
+    nn.BatchNorm,
+    use_running_average=not train,
+    momentum=BATCH_NORM_MOMENTUM,
+    epsilon=1e-5,
+    dtype=dtype,
+    axis_name=axis_name,
+  )
+  return Layers(conv, norm)
+
+
+def _torch_bias_init(inputs: int):
+  bound = 1 / math.sqrt(inputs)
+  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
+    key, shape, dtype, -bound, bound
+  )
+
+
+def head(features: chex.Array, num_classes: int, *, zero_bias=False) -> Output:
+  """Spatial mean and linear layer in float32; called inside a module.
+
+  Args:
+    features: [B, h, w, channels].
+    num_classes: number of logits.
+    zero_bias: start the bias at 0 (WideResNet) instead of PyTorch's default.
+  """
+  embedding = features.astype(jnp.float32).mean(axis=(1, 2))
+  bias_init = nn.initializers.zeros
+  if not zero_bias:
+    bias_init = _torch_bias_init(embedding.shape[-1])
+  logits = nn.Dense(
+    num_classes,
+    kernel_init=torch_default_init,
+    bias_init=bias_init,
+    name='linear',
+  )(embedding)
+  return Output(logits, features, embedding)
+
+
+def scaled(channels: int, width: int) -> int:
+  """Channels of a layer in a network whose base has `width` instead of 64."""
+  return max(1, round(channels * width / 64))

@@ -1,0 +1,134 @@
+"""ResNets for small images: a 3x3 stem, no max-pool.
+
+References:
+  He et al., Deep Residual Learning, 2016; Identity Mappings in Deep Residual
+  Networks, 2016 (pre-activation). The variants are those of PeerAiD's model
+  files and of Rice et al., Overfitting in Adversarially Robust Deep Learning,
+  2020.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from peeraid_jax.models import layers
+
+
+class BasicBlock(nn.Module):
+  """Two 3x3 convolutions, norm and ReLU after each."""
+
+  channels: int
+  stride: int
+  layers: layers.Layers
+
+  @nn.compact
+  def __call__(self, x):
+    conv, norm = self.layers
+    y = conv(self.channels, 3, self.stride, name='conv1')(x)
+    y = nn.relu(norm(name='norm1')(y))
+    y = norm(name='norm2')(conv(self.channels, 3, name='conv2')(y))
+    if self.stride != 1 or x.shape[-1] != self.channels:
+      x = conv(self.channels, 1, self.stride, name='shortcut_conv')(x)
+      x = norm(name='shortcut_norm')(x)
+    return nn.relu(x + y)
+
+
+class Bottleneck(nn.Module):
+  """1x1, 3x3 and 1x1 convolutions, the last four times as wide."""
+
+  channels: int
+  stride: int
+  layers: layers.Layers
+
+  @nn.compact
+  def __call__(self, x):
+    conv, norm = self.layers
+    out = 4 * self.channels
+    y = nn.relu(norm(name='norm1')(conv(self.channels, 1, name='conv1')(x)))
+    y = conv(self.channels, 3, self.stride, name='conv2')(y)
+    y = nn.relu(norm(name='norm2')(y))
+    y = norm(name='norm3')(conv(out, 1, name='conv3')(y))
+    if self.stride != 1 or x.shape[-1] != out:
+      x = conv(out, 1, self.stride, name='shortcut_conv')(x)
+      x = norm(name='shortcut_norm')(x)
+    return nn.relu(x + y)
+
+
+class PreActBlock(nn.Module):
+  """Norm and ReLU before each convolution; a bare convolution as shortcut.
+
+  Attributes:
+    activated_shortcut: the shortcut's convolution reads the activated input
+      (Rice et al., AWP, AKD2) instead of the raw one (PeerAiD, RobustBench).
+  """
+
+  channels: int
+  stride: int
+  layers: layers.Layers
+  activated_shortcut: bool = False
+
+  @nn.compact
+  def __call__(self, x):
+    conv, norm = self.layers
+    y = nn.relu(norm(name='norm1')(x))
+    if self.stride != 1 or x.shape[-1] != self.channels:
+      source = y if self.activated_shortcut else x
+      x = conv(self.channels, 1, self.stride, name='shortcut_conv')(source)
+    y = conv(self.channels, 3, self.stride, name='conv1')(y)
+    y = nn.relu(norm(name='norm2')(y))
+    return x + conv(self.channels, 3, name='conv2')(y)
+
+
+class ActivatedShortcutBlock(PreActBlock):
+  """The pre-activation block of Rice et al."""
+
+  activated_shortcut: bool = True
+
+
+class ResNet(nn.Module):
+  """A stem, stages that halve the image and double the channels, a head.
+
+  Attributes:
+    num_classes: number of logits.
+    stage_sizes: blocks per stage.
+    block: (channels, stride, layers) -> module.
+    width: channels of the first stage.
+    stem_norm: norm and ReLU after the stem (post-activation networks).
+    final_norm: norm and ReLU before pooling.
+    dtype: of the computation.
+    axis_name: mapped axis that batch statistics are averaged over, or None.
+  """
+
+  num_classes: int
+  stage_sizes: tuple[int, ...]
+  block: Callable[..., nn.Module]
+  width: int = 64
+  stem_norm: bool = True
+  final_norm: bool = False
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images, train: bool = False) -> layers.Output:
+    made = layers.make_layers(
+      train=train,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+      kernel_init=layers.torch_default_init,
+    )
+    x = made.conv(self.width, 3, name='stem_conv')(images.astype(self.dtype))
+    if self.stem_norm:
+      x = nn.relu(made.norm(name='stem_norm')(x))
+    for stage, size in enumerate(self.stage_sizes):
+      for index in range(size):
+        x = self.block(
+          self.width * 2**stage,
+          2 if stage > 0 and index == 0 else 1,
+          made,
+          name=f'stage{stage + 1}_block{index + 1}',
+        )(x)
+    if self.final_norm:
+      x = nn.relu(made.norm(name='final_norm')(x))
+    return layers.head(x, self.num_classes)

@@ -1,0 +1,132 @@
+"""Networks with their variables: what methods compute with.
+
+In a notebook:
+
+    state = peeraid_jax.checkpoint.restore('runs/digits', which='best')
+    logits = peeraid_jax.nets.predict(state.nets['student'], images)
+"""
+
+from typing import Any
+
+import chex
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peeraid_jax.models import layers
+
+
+class Net(flax.struct.PyTreeNode):
+  """A network: variables as a pytree, its module as a static part.
+
+  Attributes:
+    params: trained parameters, float32.
+    batch_stats: running statistics of batch norm, float32.
+    module: the Flax module, called as `create` of `models` says.
+  """
+
+  params: Any
+  batch_stats: Any
+  module: nn.Module = flax.struct.field(pytree_node=False)
+
+  def _variables(self):
+    return {'params': self.params, 'batch_stats': self.batch_stats}
+
+  def eval(self, images: chex.Array) -> layers.Output:
+    """Applies the network with running statistics.
+
+    Args:
+      images: float32 [B, H, W, C] in [0, 1].
+    """
+    chex.assert_rank(images, 4)
+    return self.module.apply(self._variables(), images, train=False)
+
+  def train(
+    self, images: chex.Array, *, updates: int = 1
+  ) -> tuple[layers.Output, 'Net']:
+    """Applies the network with the statistics of this batch.
+
+    Args:
+      images: float32 [B, H, W, C] in [0, 1].
+      updates: how many times the running statistics take this batch in, as
+        if it were passed that often: with m = 0.9, k updates leave
+        m^k of the old value.
+
+    Returns:
+      (output, the net with its new running statistics).
+    """
+    chex.assert_rank(images, 4)
+    output, changed = self.module.apply(
+      self._variables(), images, train=True, mutable=['batch_stats']
+    )
+    # Each update closes the share 1 - m of what is left of the gap.
+    momentum = layers.BATCH_NORM_MOMENTUM
+    share = (1 - momentum**updates) / (1 - momentum)
+    once = changed.get('batch_stats', self.batch_stats)
+    stats = once
+    if updates != 1:
+      stats = jax.tree.map(
+        lambda old, new: old + share * (new - old), self.batch_stats, once
+      )
+    return output, self.replace(batch_stats=jax.lax.stop_gradient(stats))
+
+
+def create(module: nn.Module, key: chex.PRNGKey, shape) -> Net:
+  """Initialises a network.
+
+  Args:
+    module: from `models.create`.
+    key: of the initial parameters.
+    shape: [H, W, C] of an image.
+  """
+  variables = jax.jit(module.init)(key, jnp.zeros((1, *shape)))
+  return Net(variables['params'], variables.get('batch_stats', {}), module)
+
+
+def count_params(net: Net) -> int:
+  """Returns the number of trained scalars."""
+  return sum(p.size for p in jax.tree.leaves(net.params))
+
+
+@jax.jit
+def _logits(net, images):
+  return net.eval(images).logits
+
+
+def predict(net: Net, images, *, batch_size: int = 256) -> np.ndarray:
+  """Returns the logits of any number of images.
+
+  Args:
+    net: a restored or trained network.
+    images: [N, H, W, C]; uint8, or floats in [0, 1].
+    batch_size: images per call.
+
+  Returns:
+    float32 [N, num_classes].
+
+  Raises:
+    ValueError: not a batch of images, or floats outside of [0, 1].
+  """
+  images = np.asarray(images)
+  if images.ndim != 4:
+    raise ValueError(f'images should be [N, H, W, C], got {images.shape}')
+  if images.dtype == np.uint8:
+    images = images.astype(np.float32) / 255
+  if images.size and not (images.min() >= 0 and images.max() <= 1):
+    raise ValueError(
+      'images should be uint8, or floats in [0, 1]; got '
+      f'[{images.min()}, {images.max()}]'
+    )
+  count = len(images)
+  size = min(batch_size, max(count, 1))
+  padding = -count % size
+  padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
+  logits = [
+    np.asarray(_logits(net, padded[start : start + size]))
+    for start in range(0, len(padded), size)
+  ]
+  if not logits:
+    return np.zeros((0, net.module.num_classes), np.float32)
+  return np.concatenate(logits)[:count]

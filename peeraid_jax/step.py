@@ -1,0 +1,133 @@
+"""The one program: attack, losses, gradients and updates of all roles."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from peeraid_jax import nets as nets_lib
+from peeraid_jax import parallel
+from peeraid_jax.data import batches
+from peeraid_jax.methods import base
+
+
+class State(flax.struct.PyTreeNode):
+  """All that training changes.
+
+  Attributes:
+    step: int32, steps taken.
+    nets: role -> network; 'student_swa' is the averaged student.
+    opt_states: role -> optimizer state.
+    swa_count: int32, how many students the average holds.
+  """
+
+  step: chex.Array
+  nets: dict[str, nets_lib.Net]
+  opt_states: dict[str, Any]
+  swa_count: chex.Array
+
+
+def create_state(
+  nets: Mapping[str, nets_lib.Net],
+  optimizers: Mapping[str, optax.GradientTransformation],
+  *,
+  swa: bool,
+) -> State:
+  """Builds the initial state of a run.
+
+  Args:
+    nets: role -> initialised network.
+    optimizers: trained role -> optimizer.
+    swa: whether the student is averaged.
+  """
+  nets = dict(nets)
+  opt_states = {r: o.init(nets[r].params) for r, o in optimizers.items()}
+  if swa:
+    # A copy: a donated argument must not name one buffer twice.
+    nets['student_swa'] = jax.tree.map(jnp.copy, nets['student'])
+  zero = jnp.zeros((), jnp.int32)
+  return State(zero, nets, opt_states, jnp.copy(zero))
+
+
+def make_train_step(
+  method: base.Method,
+  optimizers: Mapping[str, optax.GradientTransformation],
+  *,
+  padding: int,
+  flip: bool,
+) -> Callable:
+  """Returns the per-device training step.
+
+  Args:
+    method: what is crafted and what is minimised.
+    optimizers: trained role -> optimizer.
+    padding, flip: augmentation, as in `batches.augment`.
+
+  Returns:
+    step(state, rows, data, key) -> (state, metrics), with collectives over
+    `parallel.AXIS`. `rows` are this device's part of the batch, `data` and
+    the run's `key` are replicated; the noise of an example depends on the
+    key, the step and its place in the global batch alone.
+  """
+  roles = (*method.trained, *method.fixed)
+
+  def step(state, rows, data, key):
+    keys = batches.keys_of(
+      jax.random.fold_in(key, state.step), rows.position
+    )
+    keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
+    raw = batches.take(data, rows.index)
+    images = batches.augment(
+      raw.images, keys[:, 0], padding=padding, flip=flip
+    )
+    batch = raw._replace(images=images)
+    nets = {role: state.nets[role] for role in roles}
+
+    adv = jax.lax.stop_gradient(method.craft(nets, batch, keys[:, 1]))
+
+    def joint_loss(params):
+      current = {
+        role: net.replace(params=params.get(role, net.params))
+        for role, net in nets.items()
+      }
+      return method.loss(current, batch, adv, keys[:, 2])
+
+    params = {role: nets[role].params for role in method.trained}
+    value_and_grad = jax.value_and_grad(joint_loss, has_aux=True)
+    (loss, (nets, metrics)), grads = value_and_grad(params)
+    # pmap does not sum the gradients of replicated parameters by itself.
+    grads, metrics = jax.lax.pmean(
+      (grads, {'loss': loss, **metrics}), parallel.AXIS
+    )
+
+    opt_states = dict(state.opt_states)
+    for role in method.trained:
+      updates, opt_states[role] = optimizers[role].update(
+        grads[role], opt_states[role], params[role]
+      )
+      new_params = optax.apply_updates(params[role], updates)
+      nets[role] = nets[role].replace(params=new_params)
+      metrics[f'{role}/grad_norm'] = optax.tree.norm(grads[role])
+    new = state.replace(
+      step=state.step + 1,
+      nets={**state.nets, **nets},
+      opt_states=opt_states,
+    )
+    return new, metrics
+
+  return step
+
+
+def compile_train_step(step: Callable, *, devices=None) -> Callable:
+  """Maps the step over the devices; the state is donated."""
+  return parallel.pmap(
+    step,
+    split=(False, True, False, False),
+    out=False,
+    donate=(0,),
+    devices=devices,
+  )

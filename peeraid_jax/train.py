@@ -1,0 +1,298 @@
+"""The loop: restore, step, log, evaluate, save. Nothing numerical."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from peeraid_jax import build, checkpoint, metrics, parallel, swa
+from peeraid_jax import step as step_lib
+from peeraid_jax.data import batches
+
+# (state, tick) -> scalars of the selection set, with '<role>/<attack>' names
+Selection = Callable[..., dict[str, float]]
+
+# Seeds of random streams that must not meet.
+_TRAIN_STREAM, _SWA_STREAM = 0, 1
+
+
+class Interrupted(Exception):
+  """SIGTERM or Ctrl-C arrived; carries the signal's number."""
+
+  def __init__(self, number: int):
+    super().__init__(f'interrupted by {signal.Signals(number).name}')
+    self.number = number
+
+
+class Interrupts:
+  """Turns the first SIGTERM or Ctrl-C into a flag; a second one ends."""
+
+  def __init__(self):
+    self.received: int | None = None
+    self._old: dict[int, Any] = {}
+
+  def _handle(self, number, frame):
+    del frame
+    self.received = number
+    metrics.say(
+      f'{signal.Signals(number).name}: saving; once more ends at once'
+    )
+    self._restore()
+
+  def _restore(self):
+    for number, handler in self._old.items():
+      signal.signal(number, handler)
+    self._old = {}
+
+  def __enter__(self):
+    for number in (signal.SIGTERM, signal.SIGINT):
+      self._old[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *unused):
+    self._restore()
+
+  def check(self, *unused) -> None:
+    """Raises `Interrupted` if a signal arrived."""
+    if self.received is not None:
+      raise Interrupted(self.received)
+
+
+def initial_state(config: ml_collections.ConfigDict) -> step_lib.State:
+  """Builds the first state; the peer may come from an earlier run.
+
+  Raises:
+    ValueError: the earlier run's student is another network.
+  """
+  state = build.state(config)
+  source = config.model.get('peer_from', '')
+  if source:
+    loaded = checkpoint.restore(source, which='best').nets['student']
+    if loaded.module != state.nets['peer'].module:
+      raise ValueError(
+        f'config.model.peer_from={source}: its student is '
+        f'{loaded.module!r}, this peer should be '
+        f'{state.nets["peer"].module!r}'
+      )
+    state = state.replace(nets={**state.nets, 'peer': loaded})
+  return parallel.replicate(state)
+
+
+class _Pending:
+  """Metrics of the steps since the last record, fetched one step late."""
+
+  def __init__(self):
+    self._waiting: tuple[int, Any] | None = None
+    self._sums: dict[str, float] = {}
+    self._count = 0
+
+  def add(self, step: int, values) -> None:
+    self.flush()
+    self._waiting = (step, values)
+
+  def flush(self) -> None:
+    """Fetches what is waiting.
+
+    Raises:
+      FloatingPointError: a loss or a gradient is not finite.
+    """
+    if self._waiting is None:
+      return
+    step, values = self._waiting
+    self._waiting = None
+    values = {k: float(v) for k, v in jax.device_get(values).items()}
+    bad = [k for k, v in values.items() if not math.isfinite(v)]
+    if bad:
+      raise FloatingPointError(
+        f'step {step}: {", ".join(sorted(bad))} not finite. The checkpoint '
+        'before it is kept; try a smaller learning rate or '
+        'config.optimizer.<role>.warmup_epochs.'
+      )
+    for name, value in values.items():
+      self._sums[name] = self._sums.get(name, 0.0) + value
+    self._count += 1
+
+  def mean(self) -> dict[str, float]:
+    """Returns the means since the last call."""
+    self.flush()
+    means = {k: v / self._count for k, v in self._sums.items()}
+    self._sums, self._count = {}, 0
+    return means
+
+
+class _Trainer:
+  """One run between a restored state and its end."""
+
+  def __init__(self, config, workdir, data, select):
+    self.config, self.workdir, self.select = config, workdir, select
+    size = config.train.batch_size
+    self.examples = len(data.labels)
+    self.per_epoch = build.steps_per_epoch(self.examples, size)
+    self.total = self.per_epoch * config.train.epochs
+    self.schedules = build.schedules(config, self.per_epoch)
+    augmentation = {'padding': config.data.padding, 'flip': config.data.flip}
+    self.step_fn = step_lib.compile_train_step(
+      step_lib.make_train_step(
+        build.method(config),
+        build.optimizers(config, self.per_epoch),
+        **augmentation,
+      )
+    )
+    self.reestimate = swa.make_reestimate(**augmentation)
+    self.resident = parallel.replicate(batches.Resident(*data))
+    key = jax.random.key(config.seed)
+    self.train_key = jax.random.fold_in(key, _TRAIN_STREAM)
+    self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
+    self.position = parallel.split(np.arange(size, dtype=np.int32))
+
+  def rows(self, epoch: int, stream: int):
+    """Returns the batches of an epoch as arrays of rows."""
+    size = self.config.train.batch_size
+    order = batches.epoch_order(
+      self.config.seed, epoch, self.examples, size, stream=stream
+    )
+    return [
+      batches.Rows(parallel.split(row), self.position) for row in order
+    ]
+
+  def averaged(self, state, epoch: int):
+    """Adds the student to its average and re-estimates batch norm."""
+    settings = self.config.swa
+    if not settings.enabled or epoch < settings.start_epoch:
+      return state
+    student, mean = state.nets['student'], state.nets['student_swa']
+    net = mean.replace(
+      params=swa.average(mean.params, student.params, state.swa_count)
+    )
+    net = self.reestimate(
+      net,
+      self.rows(epoch, _SWA_STREAM),
+      self.resident,
+      jax.random.fold_in(self.swa_key, epoch),
+    )
+    return state.replace(
+      nets={**state.nets, 'student_swa': net}, swa_count=state.swa_count + 1
+    )
+
+  def end_epoch(self, state, meta, epoch: int, writer, tick):
+    """Averages, evaluates and keeps the best; returns (state, meta)."""
+    state = parallel.replicate(self.averaged(state, epoch))
+    last = epoch + 1 == self.config.train.epochs
+    meta = {**meta, 'epoch_ended': True}
+    if (epoch + 1) % self.config.eval.every_epochs and not last:
+      return state, meta
+    scalars = self.select(state, tick)
+    step = int(state.step)
+    writer.write(step, {'epoch': epoch + 1, **scalars})
+    metrics.say(
+      f'epoch {epoch + 1}/{self.config.train.epochs}: '
+      + ', '.join(f'{k} {v:.4f}' for k, v in scalars.items())
+    )
+    attack = self.config.eval.select_attack
+    best = dict(meta['best'])
+    for role, which in (('student', 'best'), ('student_swa', 'best_swa')):
+      score = scalars.get(f'select/{role}/{attack}')
+      if score is not None and score > best.get(which, {}).get('score', -1):
+        best[which] = {'score': score, 'step': step, 'epoch': epoch + 1}
+        saved = {**meta, 'best': best}
+        checkpoint.save(self.workdir, state, saved, which=which)
+    return state, {**meta, 'best': best}
+
+  def steps(self, state, meta, writer, interrupts):
+    """Takes all steps that are left; returns the last (state, meta)."""
+    config = self.config
+    step = int(state.step)
+    pending = _Pending()
+    progress = metrics.Progress(
+      total=self.total, step=step, batch_size=config.train.batch_size
+    )
+    since, begun = step, time.monotonic()
+    rows = None
+    try:
+      while True:
+        epoch, within = divmod(step, self.per_epoch)
+        if within == 0 and step > 0 and not meta['epoch_ended']:
+          pending.flush()
+          state, meta = self.end_epoch(
+            state, meta, epoch - 1, writer, interrupts.check
+          )
+          checkpoint.save(self.workdir, state, meta, which='latest')
+          since, begun = step, time.monotonic()
+        if step == self.total:
+          return state, meta
+        interrupts.check()
+        if rows is None or within == 0:
+          rows = self.rows(epoch, _TRAIN_STREAM)
+        state, values = self.step_fn(
+          state, rows[within], self.resident, self.train_key
+        )
+        if parallel.must_block():
+          jax.block_until_ready(values)
+        step += 1
+        meta = {**meta, 'epoch_ended': False}
+        pending.add(step, values)
+        progress.advance()
+        if step % config.train.log_every_steps == 0 or step == self.total:
+          scalars = pending.mean()
+          now = time.monotonic()
+          images = (step - since) * config.train.batch_size
+          scalars['images_per_second'] = images / max(now - begun, 1e-9)
+          for role, rate in self.schedules.items():
+            scalars[f'{role}/learning_rate'] = float(rate(step - 1))
+          writer.write(step, scalars)
+          progress.report(step, scalars)
+          since, begun = step, now
+        every = config.train.checkpoint_every_steps
+        if every and step % every == 0 and step % self.per_epoch:
+          pending.flush()
+          checkpoint.save(self.workdir, state, meta, which='latest')
+    except Interrupted:
+      # Between steps, or inside an epoch's end, which is then begun again.
+      pending.flush()
+      if checkpoint.latest_step(self.workdir) != step:
+        checkpoint.save(self.workdir, state, meta, which='latest')
+      metrics.say(
+        f'saved at step {step} of {self.total}; the same command goes on'
+      )
+      raise
+    finally:
+      progress.close()
+
+
+def train(
+  config: ml_collections.ConfigDict, workdir, data, select: Selection
+) -> None:
+  """Trains from the latest checkpoint, or from the start, to the end.
+
+  Args:
+    config: validated.
+    workdir: of the run; checkpoints, metrics and events go there.
+    data: the training `Dataset`.
+    select: (state, tick) -> scalars on the selection set.
+
+  Raises:
+    Interrupted: after a signal, when the state is saved.
+    FloatingPointError: a loss is not finite.
+  """
+  meta: dict[str, Any] = {'epoch_ended': False, 'best': {}}
+  if checkpoint.latest_step(workdir) is None:
+    state = initial_state(config)
+  else:
+    state, meta = checkpoint.restore_with_meta(workdir)
+    metrics.say(f'resuming from step {int(state.step)}')
+  trainer = _Trainer(config, workdir, data, select)
+  if jax.process_index() == 0:
+    writer = metrics.Writer(workdir, step=int(state.step))
+  else:
+    writer = metrics.Silent()
+  with Interrupts() as interrupts:
+    try:
+      trainer.steps(state, meta, writer, interrupts)
+    finally:
+      writer.close()
+
