@@ -1,0 +1,58 @@
+"""Runs experiments by name and files their results.
+
+python -m experiments.run NAME [NAME ...] [--config.data.dir=DIR ...]
+
+A name may end in `*`. A run that was cut off goes on; one whose result is
+filed is left alone.
+"""
+
+import fnmatch
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from experiments import runs
+
+RESULTS = pathlib.Path(__file__).parent / 'results'
+
+
+def command(name: str, extra: list[str]) -> list[str]:
+  """Returns the command line of a run."""
+  config, overrides = runs.RUNS[name]
+  return [
+    sys.executable,
+    '-m',
+    'peeraid_jax.main',
+    f'--config={config}',
+    f'--workdir=runs/{name}',
+    *[f'--config.{field}={value}' for field, value in overrides.items()],
+    *extra,
+  ]
+
+
+def main(arguments: list[str]) -> int:
+  """Runs what the arguments name; stops at the first failure."""
+  extra = [a for a in arguments if a.startswith('--')]
+  patterns = [a for a in arguments if not a.startswith('--')]
+  names = [
+    n for n in runs.RUNS if any(fnmatch.fnmatch(n, p) for p in patterns)
+  ]
+  if not names:
+    print(f'no such run; known: {", ".join(runs.RUNS)}', file=sys.stderr)
+    return 2
+  for name in names:
+    filed = RESULTS / f'{name}.json'
+    if filed.exists():
+      print(f'{name}: {filed} is there')
+      continue
+    done = subprocess.run(command(name, extra), check=False)
+    if done.returncode:
+      return done.returncode
+    RESULTS.mkdir(exist_ok=True)
+    shutil.copyfile(f'runs/{name}/results.json', filed)
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))
