@@ -4,6 +4,7 @@ python -m peeraid_jax.main --config=configs/digits.py [--workdir=DIR]
   [--mode=train|evaluate] [--config.any.field=value]
 """
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -34,52 +35,70 @@ def _fraction(argument: str) -> str:
   return f'{match[1]}{int(match[2]) / int(match[3])!r}'
 
 
+def _config_argument(argv: list[str]) -> str:
+  """Returns the value of --config among unparsed arguments, or ''."""
+  for index, argument in enumerate(argv):
+    name, equals, value = argument.lstrip('-').partition('=')
+    if argument.startswith('-') and name == 'config':
+      return value if equals else ''.join(argv[index + 1 : index + 2])
+  return ''
+
+
+def _load_config(argument: str):
+  """Loads a config file as the flag does, without overrides."""
+  path, colon, choices = argument.partition(':')
+  spec = importlib.util.spec_from_file_location('config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(*([choices] if colon else []))
+
+
 def _explain(error: Exception, argv: list[str]) -> str:
   """Returns what is wrong with the flags, in one paragraph."""
   text = str(error)
-  if text.startswith('Error whilst parsing config file'):
+  if 'Error whilst parsing config file' in text:
     # The last line of the config file's traceback is its message.
-    text = text.strip().splitlines()[-1].partition(': ')[2]
-  fields = [a[9:].partition('=')[0] for a in argv if a.startswith('--config.')]
-  files = [a[9:] for a in argv if a.startswith('--config=')]
-  unknown = isinstance(error, KeyError | AttributeError)
-  if unknown and files:
+    return text.strip().splitlines()[-1].removeprefix('ValueError: ')
+  if isinstance(error, KeyError | AttributeError):
     from peeraid_jax import config as config_lib
 
-    path, _, choices = files[-1].partition(':')
-    source = {'__name__': 'config', '__file__': path}
-    exec(compile(pathlib.Path(path).read_text(), path, 'exec'), source)
-    config = source['get_config'](*([choices] if choices else []))
+    config = _load_config(_config_argument(argv))
     known = config_lib.flatten(config)
-    for field in fields:
-      if field not in known:
-        return config_lib.suggest(field, config)
+    for argument in argv:
+      match = re.match(r'--?(?:no)?config\.([\w.]+)', argument)
+      if match and match[1] not in known:
+        return config_lib.suggest(match[1], config)
   return text
 
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; what is wrong is said without a traceback."""
   argv = [_fraction(a) for a in argv]
+  path = _config_argument(argv).partition(':')[0]
+  if path and not pathlib.Path(path).is_file():
+    sys.exit(f'error: --config={path}: no such file; configs/ has some')
   try:
     rest = flags.FLAGS(argv)
   except (flags.Error, KeyError, AttributeError, ValueError, TypeError) as e:
     sys.exit(f'error: {_explain(e, argv)}')
-  if _CONFIG.value is None and '--help' not in argv:
+  if not path:
     sys.exit('error: --config=FILE is missing, such as configs/digits.py')
   return rest
 
 
 def _default_workdir(config_argument: str) -> str:
   path, _, choices = config_argument.partition(':')
-  name = pathlib.Path(path).stem
-  return os.path.join('runs', '-'.join([name, *filter(None, choices.split(','))]))
+  parts = [pathlib.Path(path).stem, *filter(None, choices.split(','))]
+  return os.path.join('runs', '-'.join(parts))
 
 
 def main(argv: list[str]) -> None:
   """Runs what the flags say."""
   if len(argv) > 1:
-    sys.exit(f'error: unexpected arguments {argv[1:]}; fields are set as '
-             '--config.field=value')
+    sys.exit(
+      f'error: unexpected arguments {argv[1:]}; fields are set as '
+      '--config.field=value'
+    )
   if not flags.FLAGS['verbosity'].present:
     # Orbax narrates each checkpoint; --verbosity=0 brings it back.
     logging.set_verbosity(logging.WARNING)

@@ -6,6 +6,7 @@ In a notebook:
     logits = peeraid_jax.nets.predict(state.nets['student'], images)
 """
 
+import functools
 from typing import Any
 
 import chex
@@ -73,6 +74,11 @@ class Net(flax.struct.PyTreeNode):
     return output, self.replace(batch_stats=jax.lax.stop_gradient(stats))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _init(module, key, images):
+  return module.init(key, images)
+
+
 def create(module: nn.Module, key: chex.PRNGKey, shape) -> Net:
   """Initialises a network.
 
@@ -81,7 +87,7 @@ def create(module: nn.Module, key: chex.PRNGKey, shape) -> Net:
     key: of the initial parameters.
     shape: [H, W, C] of an image.
   """
-  variables = jax.jit(module.init)(key, jnp.zeros((1, *shape)))
+  variables = _init(module, key, jnp.zeros((1, *shape)))
   return Net(variables['params'], variables.get('batch_stats', {}), module)
 
 

@@ -6,6 +6,8 @@ os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=2'
 )
 os.environ['JAX_PLATFORMS'] = 'cpu'
+# Tests compile much and compute little.
+os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 
 import jax  # noqa: E402
 
