@@ -7,6 +7,7 @@ extracted, so no path inside an archive can name a file outside of it.
 
 import io
 import pathlib
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ class _Tree:
     self._root = 'tiny-imagenet-200/'
     self.names = [
       n.removeprefix(self._root)
-      for n in self._zip.namelist()
+      for n in dict.fromkeys(self._zip.namelist())
       if n.startswith(self._root) and not n.endswith('/')
     ]
 
@@ -185,18 +186,13 @@ def read_tiny_imagenet(
     yield from _tiny_validation(tree, label_of)
 
 
-def _number(stem: str) -> int:
-  digits = stem.rpartition('_')[2]
-  return int(digits) if digits.isdecimal() else 0
-
-
 def _tiny_train(tree: _Tree, label_of) -> Iterator[Example]:
+  pattern = re.compile(r'train/(\w+)/images/\1_(\d+)\.JPEG')
   found = []
   for member in tree.names:
-    match pathlib.PurePosixPath(member).parts:
-      case ('train', wnid, 'images', file) if wnid in label_of:
-        number = _number(file.partition('.')[0])
-        found.append((label_of[wnid], number, member))
+    match = pattern.fullmatch(member)
+    if match and match[1] in label_of:
+      found.append((label_of[match[1]], int(match[2]), member))
   if not found:
     raise _foreign(tree.path, 'it holds no train/<wnid>/images/*.JPEG')
   for label, number, member in sorted(found):
@@ -207,17 +203,16 @@ def _tiny_validation(tree: _Tree, label_of) -> Iterator[Example]:
   table = tree.read('val/val_annotations.txt').decode('ascii', 'replace')
   known = set(tree.names)
   for line in table.splitlines():
-    file, _, rest = line.partition('\t')
-    wnid = rest.partition('\t')[0]
-    member = f'val/images/{file}'
+    match = re.match(r'(val_(\d+)\.JPEG)\t(\w+)', line)
+    member = f'val/images/{match[1]}' if match else ''
     if member not in known:
       continue  # A partial archive.
+    wnid = match[3]
     if wnid not in label_of:
       raise _foreign(
         tree.path, f'val_annotations.txt names the unknown class {wnid!r}'
       )
-    number = _number(file.partition('.')[0])
-    yield f'test_{number:05d}', tree.image(member), label_of[wnid]
+    yield f'test_{int(match[2]):05d}', tree.image(member), label_of[wnid]
 
 
 READERS = {

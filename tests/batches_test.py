@@ -1,0 +1,80 @@
+"""Batches: a function of (seed, step), augmented per example."""
+
+from absl.testing import absltest
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peeraid_jax.data import batches
+
+
+class OrderTest(absltest.TestCase):
+  def test_every_example_once_and_the_last_batch_filled_up(self):
+    order = batches.epoch_order(0, 3, 50, 16)
+    self.assertEqual(order.shape, (4, 16))
+    flat = order.ravel()
+    np.testing.assert_array_equal(np.sort(flat[:50]), np.arange(50))
+    np.testing.assert_array_equal(flat[50:], flat[:14])
+
+  def test_depends_on_seed_epoch_and_stream_alone(self):
+    args = (0, 3, 50, 16)
+    one = batches.epoch_order(*args)
+    np.testing.assert_array_equal(one, batches.epoch_order(*args))
+    for other in (
+      batches.epoch_order(1, 3, 50, 16),
+      batches.epoch_order(0, 4, 50, 16),
+      batches.epoch_order(0, 3, 50, 16, stream=1),
+    ):
+      self.assertFalse(np.array_equal(one, other))
+
+
+class AugmentTest(chex.TestCase):
+  def setUp(self):
+    super().setUp()
+    # One bright pixel per image: where it goes tells crop and flip.
+    self.images = jnp.zeros((400, 9, 9, 1)).at[:, 4, 3].set(1)
+    self.keys = batches.keys_of(jax.random.key(0), jnp.arange(400))
+
+  def _places(self, **kwargs):
+    out = batches.augment(self.images, self.keys, **kwargs)
+    self.assertEqual(out.shape, self.images.shape)
+    return np.argwhere(np.asarray(out[..., 0]) == 1)[:, 1:]
+
+  def test_crop_reaches_every_shift(self):
+    places = self._places(padding=2, flip=False)
+    self.assertLen(places, 400)
+    self.assertEqual(
+      {tuple(p) for p in places},
+      {(4 + i, 3 + j) for i in range(-2, 3) for j in range(-2, 3)},
+    )
+
+  def test_flip_mirrors_half(self):
+    places = self._places(padding=0, flip=True)
+    mirrored = np.mean(places[:, 1] == 5)
+    self.assertEqual({tuple(p) for p in places}, {(4, 3), (4, 5)})
+    # Four standard deviations of 400 coins.
+    self.assertAlmostEqual(mirrored, 0.5, delta=0.1)
+
+  def test_padding_is_zero(self):
+    ones = jnp.ones_like(self.images)
+    out = batches.augment(ones, self.keys, padding=4, flip=False)
+    self.assertEqual(float(out.min()), 0)
+
+  def test_noise_is_keyed_by_position(self):
+    kwargs = {'padding': 2, 'flip': True}
+    whole = batches.augment(self.images, self.keys, **kwargs)
+    part = batches.augment(self.images[7:9], self.keys[7:9], **kwargs)
+    np.testing.assert_array_equal(whole[7:9], part)
+
+  def test_take_scales_to_the_unit_interval(self):
+    data = batches.Resident(
+      jnp.array([0, 51, 255], jnp.uint8).reshape(3, 1, 1, 1), jnp.arange(3)
+    )
+    batch = batches.take(data, jnp.array([2, 1]))
+    np.testing.assert_allclose(batch.images.ravel(), [1, 0.2])
+    np.testing.assert_array_equal(batch.labels, [2, 1])
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,161 @@
+"""Networks: sizes, layout, initialisation, and the CPU convolution."""
+
+from absl.testing import absltest, parameterized
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peeraid_jax import models
+from peeraid_jax.models import layers
+
+# model -> parameters for 10, 100 and 200 classes, running statistics; counted
+# in PyTorch's definitions.
+COUNTS = {
+  'resnet18': (11_173_962, 11_220_132, 11_271_432, 9_600),
+  'resnet34': (21_282_122, 21_328_292, 21_379_592, 17_024),
+  'resnet50': (23_520_842, 23_705_252, 23_910_152, 53_120),
+  'preactresnet18': (11_171_146, 11_217_316, 11_268_616, 6_784),
+  'preactresnet18_rice': (11_172_170, 11_218_340, 11_269_640, 7_808),
+  'wideresnet28x10': (36_479_194, 36_536_884, 36_600_984, 17_952),
+  'wideresnet34x10': (46_160_474, 46_218_164, 46_282_264, 22_432),
+  'wideresnet34x20': (184_531_674, 184_646_964, 184_775_064, 44_832),
+  'wideresnet70x16': (266_796_506, 266_888_756, 266_991_256, 78_880),
+  'mobilenetv2': (2_296_922, 2_412_212, 2_540_312, 35_088),
+}
+
+
+def _size(tree) -> int:
+  return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def _shapes(name, size=32, **kwargs):
+  module = models.create(name, **{'num_classes': 10, **kwargs})
+  images = jnp.zeros((2, size, size, 3))
+  variables = jax.eval_shape(lambda: module.init(jax.random.key(0), images))
+  output = jax.eval_shape(lambda v: module.apply(v, images), variables)
+  return variables, output
+
+
+class ModelsTest(chex.TestCase, parameterized.TestCase):
+  def test_every_published_model_has_a_row(self):
+    self.assertEqual(set(COUNTS) | {'tiny'}, set(models.MODELS))
+
+  @parameterized.parameters(*COUNTS)
+  def test_counts(self, name):
+    for classes, expected in zip((10, 100, 200), COUNTS[name], strict=False):
+      variables, _ = _shapes(name, num_classes=classes)
+      self.assertEqual(_size(variables['params']), expected)
+    self.assertEqual(_size(variables['batch_stats']), COUNTS[name][3])
+
+  @parameterized.parameters(
+    # The last feature map at 32x32, as in PyTorch's definitions.
+    ('resnet18', (4, 4, 512)),
+    ('resnet50', (4, 4, 2048)),
+    ('preactresnet18', (4, 4, 512)),
+    ('wideresnet28x10', (8, 8, 640)),
+    ('mobilenetv2', (4, 4, 1280)),
+  )
+  def test_output(self, name, features):
+    _, output = _shapes(name)
+    chex.assert_shape(output.logits, (2, 10))
+    chex.assert_shape(output.features, (2, *features))
+    chex.assert_shape(output.embedding, (2, features[-1]))
+    _, output = _shapes(name, size=64)
+    height, width, channels = features
+    chex.assert_shape(output.features, (2, 2 * height, 2 * width, channels))
+
+  @parameterized.parameters(
+    ('resnet18', 'stem_conv', 16),
+    ('wideresnet34x10', 'stem_conv', 4),
+    ('mobilenetv2', 'stem_conv', 8),
+  )
+  def test_width(self, name, layer, channels):
+    variables, _ = _shapes(name, width=16)
+    kernel = variables['params'][layer]['kernel']
+    self.assertEqual(kernel.shape, (3, 3, 3, channels))
+
+  def test_bfloat16_computes_and_keeps_float32(self):
+    module = models.create('tiny', num_classes=10, width=4, dtype='bfloat16')
+    images = jnp.zeros((2, 8, 8, 1))
+    variables = module.init(jax.random.key(0), images)
+    output, changed = module.apply(
+      variables, images, train=True, mutable=['batch_stats']
+    )
+    self.assertEqual(output.features.dtype, jnp.bfloat16)
+    for kept in (variables, changed, output.logits, output.embedding):
+      for leaf in jax.tree.leaves(kept):
+        self.assertEqual(leaf.dtype, jnp.float32)
+
+  @parameterized.parameters(
+    # (model, kernel, bound of a uniform or deviation of a normal)
+    ('resnet18', 'stage2_block1/conv1', 'uniform', 1 / np.sqrt(9 * 64)),
+    ('mobilenetv2', 'stage2_block1/conv2', 'uniform', 1 / 3),  # depthwise
+    ('wideresnet28x10', 'group1_block1/conv1', 'normal', np.sqrt(2 / 1440)),
+  )
+  def test_convolutions_start_as_in_pytorch(self, name, path, kind, size):
+    module = models.create(name, num_classes=10)
+    variables = jax.jit(module.init)(
+      jax.random.key(0), jnp.zeros((1, 8, 8, 3))
+    )
+    block, conv = path.split('/')
+    kernel = np.asarray(variables['params'][block][conv]['kernel'])
+    if kind == 'uniform':
+      self.assertLessEqual(np.abs(kernel).max(), size)
+      self.assertGreater(np.abs(kernel).max(), 0.95 * size)
+      size /= np.sqrt(3)
+    else:
+      # Not truncated: a large sample leaves two deviations.
+      self.assertGreater(np.abs(kernel).max(), 3 * size)
+    self.assertAlmostEqual(kernel.std() / size, 1, delta=0.05)
+    bias = np.asarray(variables['params']['linear']['bias'])
+    if name.startswith('wide'):
+      np.testing.assert_array_equal(bias, 0)
+    else:
+      self.assertGreater(np.abs(bias).max(), 0)
+
+  def test_bad_input_lists_what_is_known(self):
+    with self.assertRaisesRegex(ValueError, "'resnet19'.*known: resnet18"):
+      models.create('resnet19', num_classes=10)
+    with self.assertRaisesRegex(ValueError, 'float16.*known: float32'):
+      models.create('resnet18', num_classes=10, dtype='float16')
+    with self.assertRaisesRegex(ValueError, 'width=0'):
+      models.create('resnet18', num_classes=10, width=0)
+
+
+class ConvolutionTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # height, width, channels in and out, kernel, stride, groups
+    (8, 8, 3, 4, 3, 1, 1),
+    (8, 6, 4, 6, 3, 2, 1),
+    (7, 7, 4, 6, 3, 2, 1),  # odd: the last row of a stride stays unused
+    (8, 8, 4, 6, 1, 2, 1),
+    (8, 8, 6, 6, 3, 2, 6),
+    (5, 5, 6, 6, 3, 1, 6),
+  )
+  def test_gradients_are_those_of_the_stock_one(
+    self, height, width, inputs, outputs, size, stride, groups
+  ):
+    pad = size // 2
+    args = (stride, stride), ((pad, pad), (pad, pad))
+    keys = jax.random.split(jax.random.key(0), 3)
+    images = jax.random.normal(keys[0], (2, height, width, inputs))
+    kernel = jax.random.normal(
+      keys[1], (size, size, inputs // groups, outputs)
+    )
+    stock = lambda x, k: layers._conv(x, k, *args, groups)
+    ours = lambda x, k: layers.conv_general_dilated(
+      x, k, *args, feature_group_count=groups
+    )
+    expected, pull_stock = jax.vjp(stock, images, kernel)
+    actual, pull_ours = jax.vjp(ours, images, kernel)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-6)
+    ones = jax.random.normal(keys[2], expected.shape)
+    # Sums of up to 54 products in another order.
+    chex.assert_trees_all_close(
+      pull_ours(ones), pull_stock(ones), rtol=1e-4, atol=1e-4
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,66 @@
+"""Nets: statistics that move, and prediction of any number of images."""
+
+from absl.testing import absltest
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peeraid_jax import nets
+from tests import helpers
+
+
+class NetTest(chex.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.net = helpers.net()
+    self.images = jnp.asarray(helpers.digits(12).images / np.float32(255))
+
+  def test_train_moves_statistics_and_eval_does_not(self):
+    _, moved = self.net.train(self.images)
+    self.assertNotEqual(
+      jax.tree.leaves(moved.batch_stats)[0].sum(),
+      jax.tree.leaves(self.net.batch_stats)[0].sum(),
+    )
+    chex.assert_trees_all_equal(moved.params, self.net.params)
+
+  def test_two_updates_equal_two_passes(self):
+    output, once = self.net.train(self.images)
+    again, twice = once.train(self.images)
+    merged_output, merged = self.net.train(self.images, updates=2)
+    chex.assert_trees_all_close(output.logits, again.logits)
+    chex.assert_trees_all_close(output.logits, merged_output.logits)
+    chex.assert_trees_all_close(
+      merged.batch_stats, twice.batch_stats, rtol=1e-5, atol=1e-7
+    )
+
+  def test_statistics_carry_no_gradient(self):
+    def total(params):
+      _, moved = self.net.replace(params=params).train(self.images)
+      return sum(s.sum() for s in jax.tree.leaves(moved.batch_stats))
+
+    grads = jax.grad(total)(self.net.params)
+    self.assertEqual(max(abs(g).max() for g in jax.tree.leaves(grads)), 0)
+
+  def test_predict(self):
+    images = helpers.digits(12).images
+    logits = nets.predict(self.net, images, batch_size=5)
+    expected = self.net.eval(self.images).logits
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    floats = nets.predict(self.net, images / np.float32(255))
+    np.testing.assert_allclose(floats, expected, rtol=1e-5, atol=1e-5)
+    self.assertEqual(nets.predict(self.net, images[:0]).shape, (0, 10))
+
+  def test_predict_refuses_normalised_images(self):
+    with self.assertRaisesRegex(ValueError, r'in \[0, 1\]; got'):
+      nets.predict(self.net, np.full((1, 8, 8, 1), 1.5, np.float32))
+    with self.assertRaisesRegex(ValueError, r'\[N, H, W, C\], got \(8, 8\)'):
+      nets.predict(self.net, np.zeros((8, 8), np.uint8))
+
+  def test_count(self):
+    leaves = jax.tree.leaves(self.net.params)
+    self.assertEqual(nets.count_params(self.net), sum(x.size for x in leaves))
+
+
+if __name__ == '__main__':
+  absltest.main()
