@@ -11,8 +11,9 @@ import ml_collections
 import numpy as np
 
 from peeraid_jax import build, checkpoint, metrics, parallel, swa
+from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
-from peeraid_jax.data import batches
+from peeraid_jax.data import batches, facts
 
 # (state, tick) -> scalars of the selection set, with '<role>/<attack>' names
 Selection = Callable[..., dict[str, float]]
@@ -63,23 +64,33 @@ class Interrupts:
       raise Interrupted(self.received)
 
 
+def _network(config: ml_collections.ConfigDict, role: str) -> str:
+  """Says what network a role has; equal texts have equal parameters."""
+  classes = facts.get(config.data.name).num_classes
+  name = config_lib.roles(config)[role]
+  return f'{name} of width {config.model.width} for {classes} classes'
+
+
 def initial_state(config: ml_collections.ConfigDict) -> step_lib.State:
   """Builds the first state; the peer may come from an earlier run.
 
   Raises:
+    FileNotFoundError: there is no earlier run, or it saved nothing yet.
     ValueError: the earlier run's student is another network.
   """
   state = build.state(config)
   source = config.model.get('peer_from', '')
   if source:
-    loaded = checkpoint.restore(source, which='best').nets['student']
-    if loaded.module != state.nets['peer'].module:
+    earlier = checkpoint.read_config(source)
+    found, wanted = _network(earlier, 'student'), _network(config, 'peer')
+    if found != wanted:
       raise ValueError(
-        f'config.model.peer_from={source}: its student is '
-        f'{loaded.module!r}, this peer should be '
-        f'{state.nets["peer"].module!r}'
+        f'config.model.peer_from={source}: its student is {found}, this '
+        f"run's peer is {wanted}"
       )
-    state = state.replace(nets={**state.nets, 'peer': loaded})
+    loaded = checkpoint.restore(source, which='best').nets['student']
+    peer = loaded.replace(module=state.nets['peer'].module)
+    state = state.replace(nets={**state.nets, 'peer': peer})
   return parallel.replicate(state)
 
 

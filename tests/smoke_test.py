@@ -1,0 +1,233 @@
+"""The whole command: train, kill, resume, evaluate, refuse."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from absl.testing import absltest
+import chex
+import jax
+import numpy as np
+
+from peeraid_jax import checkpoint
+
+ROOT = pathlib.Path(__file__).parent.parent
+OVERRIDES = {
+  'model.width': 4,
+  'data.train_examples': 160,
+  'data.validation_examples': 20,
+  'attack.steps': 2,
+  'train.epochs': 3,
+  'train.batch_size': 16,
+  'train.log_every_steps': 1,
+  'train.checkpoint_every_steps': 4,
+  'optimizer.student.decay_epochs': (1,),
+  'optimizer.peer.decay_epochs': (1,),
+  'swa.start_epoch': 1,
+  'eval.attacks': ('clean', 'fgsm', 'pgd2', 'cw2'),
+  'eval.select_attack': 'pgd2',
+  'eval.examples': 30,
+  'eval.batch_size': 32,
+}
+STEPS = 30
+
+
+class CommandTest(chex.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.folder = pathlib.Path(folder.name)
+    cls.environment = {
+      **os.environ,
+      # The same program in several processes: compiled once.
+      'JAX_COMPILATION_CACHE_DIR': str(cls.folder / 'cache'),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
+      'XLA_FLAGS': '',
+      'PYTHONUNBUFFERED': '1',
+    }
+    cls.whole = cls.folder / 'whole'
+    cls.printed = cls.run_to_end(cls.whole)
+
+  @classmethod
+  def command(cls, workdir, *extra):
+    return [
+      sys.executable,
+      '-m',
+      'peeraid_jax.main',
+      '--config=configs/digits.py:student=tiny',
+      f'--workdir={workdir}',
+      *[f'--config.{k}={v}' for k, v in OVERRIDES.items()],
+      *extra,
+    ]
+
+  @classmethod
+  def run_to_end(cls, workdir, *extra, code=0):
+    done = subprocess.run(
+      cls.command(workdir, *extra),
+      cwd=ROOT,
+      env=cls.environment,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+  def run_until(self, workdir, step, number):
+    """Starts the command and sends a signal once a step is recorded."""
+    process = subprocess.Popen(
+      self.command(workdir),
+      cwd=ROOT,
+      env=self.environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    records = workdir / 'metrics.jsonl'
+    while process.poll() is None:
+      if records.exists() and f'"step": {step},' in records.read_text():
+        break
+      time.sleep(0.02)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    return process.returncode, out
+
+  def assert_same_run(self, workdir):
+    for which in checkpoint.WHICH:
+      chex.assert_trees_all_equal(
+        jax.device_get(checkpoint.restore(workdir, which=which)),
+        jax.device_get(checkpoint.restore(self.whole, which=which)),
+      )
+    results = [
+      json.loads((w / 'results.json').read_text())
+      for w in (workdir, self.whole)
+    ]
+    self.assertEqual(results[0]['roles'], results[1]['roles'])
+    self.assertEqual(results[0]['transfer'], results[1]['transfer'])
+    steps = [
+      json.loads(line)['step']
+      for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+    ]
+    self.assertEqual(steps, sorted(steps))
+    self.assertEqual(set(steps), set(range(1, STEPS + 1)))
+
+  def test_what_a_run_leaves(self):
+    found = json.loads((self.whole / 'results.json').read_text())
+    self.assertEqual(set(found['roles']), {'student', 'student_swa', 'peer'})
+    for values in found['roles'].values():
+      self.assertEqual(set(values), {'clean', 'fgsm', 'pgd2', 'cw2'})
+      self.assertEqual({v['n'] for v in values.values()}, {30})
+    self.assertEqual(
+      set(found['transfer']),
+      {f'peer_on_student_{a}' for a in ('fgsm', 'pgd2', 'cw2')},
+    )
+    self.assertEqual(found['config']['model']['student'], 'tiny')
+    self.assertEqual(found['selection']['on'], 'validation')
+    self.assertLen(found['history'], 3)
+    for name in ('commit', 'device', 'versions', 'seed'):
+      self.assertIn(name, found)
+    self.assertNotEmpty(list((self.whole / 'tensorboard').iterdir()))
+    self.assertIn('student_swa', self.printed)
+    self.assertIn('next:', self.printed)
+    self.assertIn('results.json', self.printed)
+
+  def test_killed_and_resumed(self):
+    workdir = self.folder / 'killed'
+    code, _ = self.run_until(workdir, 6, signal.SIGKILL)
+    self.assertEqual(code, -signal.SIGKILL)
+    self.assertIn('resuming from step', self.run_to_end(workdir))
+    self.assert_same_run(workdir)
+
+  def test_terminated_and_resumed(self):
+    workdir = self.folder / 'terminated'
+    code, out = self.run_until(workdir, 13, signal.SIGTERM)
+    self.assertEqual(code, 128 + signal.SIGTERM, out)
+    self.assertIn('the same command goes on', out)
+    self.assertGreaterEqual(checkpoint.latest_step(workdir), 13)
+    self.run_to_end(workdir)
+    self.assert_same_run(workdir)
+
+  def test_evaluate_alone_with_other_attacks(self):
+    workdir = self.folder / 'evaluated'
+    shutil.copytree(self.whole, workdir)
+    out = self.run_to_end(
+      workdir,
+      '--mode=evaluate',
+      "--config.eval.attacks=('clean','pgd3')",
+      '--config.eval.examples=0',
+      '--config.eval.save_outcomes=True',
+    )
+    self.assertIn('accuracy in % on 360 test images', out)
+    found = json.loads((workdir / 'results.json').read_text())
+    self.assertEqual(found['roles']['student']['pgd3']['n'], 360)
+    outcomes = np.load(workdir / 'outcomes.npz')
+    self.assertAlmostEqual(
+      outcomes['student/pgd3'].mean(),
+      found['roles']['student']['pgd3']['accuracy'],
+    )
+
+  def test_another_config_is_refused_with_the_difference(self):
+    out = self.run_to_end(self.whole, '--config.seed=7', code=1)
+    self.assertIn('was made with another config:\n  seed: 0 there, 7 now', out)
+
+
+class BadInputTest(unittest.TestCase):
+  """Nothing is compiled and no traceback is shown."""
+
+  def _error(self, *arguments):
+    done = subprocess.run(
+      [sys.executable, '-m', 'peeraid_jax.main', *arguments],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    self.assertEqual(done.returncode, 1)
+    self.assertNotIn('Traceback', done.stderr)
+    self.assertEqual(done.stdout, '')
+    return done.stderr
+
+  def test_messages(self):
+    digits = '--config=configs/digits.py'
+    folder = tempfile.mkdtemp()
+    for arguments, expected in (
+      ((), '--config=FILE is missing'),
+      (('--config=configs/none.py',), 'configs/none.py: no such file'),
+      ((digits, 'x'), "unexpected arguments ['x']"),
+      ((digits + ':method=x',), 'method=x is unknown; known: natural'),
+      (
+        (digits, '--config.train.epoch=1'),
+        'config.train.epoch is unknown. Did you mean train.epochs?',
+      ),
+      ((digits, '--config.attack.epsilon=8'), 'should be a number from 0 to 1'),
+      ((digits, '--config.seed=x'), 'invalid literal for int()'),
+      ((digits, '--mode=x'), 'should be one of <train|evaluate>'),
+      (
+        (digits, '--config.train.batch_size=5000', f'--workdir={folder}'),
+        'should be at most 1237, the number of training images',
+      ),
+      (
+        (digits, '--mode=evaluate', f'--workdir={folder}'),
+        'is not the work directory of a run',
+      ),
+      (
+        ('--config=configs/cifar10.py', f'--config.data.dir={folder}'),
+        'cifar-10-binary.tar.gz',
+      ),
+    ):
+      with self.subTest(' '.join(arguments)):
+        self.assertIn(expected, self._error(*arguments))
+    self.assertEqual(list(pathlib.Path(folder).iterdir()), [])
+
+
+if __name__ == '__main__':
+  absltest.main()
