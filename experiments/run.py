@@ -35,9 +35,7 @@ def main(arguments: list[str]) -> int:
   """Runs what the arguments name; stops at the first failure."""
   extra = [a for a in arguments if a.startswith('--')]
   patterns = [a for a in arguments if not a.startswith('--')]
-  names = [
-    n for n in runs.RUNS if any(fnmatch.fnmatch(n, p) for p in patterns)
-  ]
+  names = [n for n in runs.RUNS if any(fnmatch.fnmatch(n, p) for p in patterns)]
   if not names:
     print(f'no such run; known: {", ".join(runs.RUNS)}', file=sys.stderr)
     return 2

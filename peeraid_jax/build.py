@@ -46,9 +46,7 @@ def splits(config: ml_collections.ConfigDict) -> Splits:
     train, selection = data_lib.hold_out(
       train, config.data.validation_examples, seed=config.seed
     )
-  train = data_lib.subset(
-    train, config.data.train_examples, seed=config.seed
-  )
+  train = data_lib.subset(train, config.data.train_examples, seed=config.seed)
   if config.train.batch_size > len(train.labels):
     raise ValueError(
       f'config.train.batch_size={config.train.batch_size} should be at most '

@@ -92,9 +92,7 @@ def read_config(workdir) -> ml_collections.ConfigDict:
   return config_lib.from_json(json.loads(path.read_text()))
 
 
-def restore_with_meta(
-  workdir, *, which: str = 'latest'
-) -> tuple[State, dict]:
+def restore_with_meta(workdir, *, which: str = 'latest') -> tuple[State, dict]:
   """Returns a saved state, replicated over the devices, and its meta.
 
   Args:
@@ -131,7 +129,8 @@ def restore_with_meta(
       ) from error
   # Fresh buffers: what Orbax hands out must not be donated.
   state = jax.tree.map(
-    lambda x: x.copy(), flax.serialization.from_state_dict(template, saved.state)
+    lambda x: x.copy(),
+    flax.serialization.from_state_dict(template, saved.state),
   )
   return parallel.replicate(state), dict(saved.meta)
 

@@ -141,9 +141,7 @@ def make_evaluate(
     wanted = [(role, name) for role in attacks for name in attacks[role]]
     extra = {(t.source, t.attack) for t in transfer} - set(wanted)
     for source, name in (*wanted, *sorted(extra)):
-      shown = [
-        t for t in transfer if (t.source, t.attack) == (source, name)
-      ]
+      shown = [t for t in transfer if (t.source, t.attack) == (source, name)]
       targets = dict.fromkeys((source, *(t.target for t in shown)))
       found = on_source(nets, data, source, name, targets, tick)
       if (source, name) in wanted:

@@ -102,13 +102,13 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     # Orbax narrates each checkpoint; --verbosity=0 brings it back.
     logging.set_verbosity(logging.WARNING)
-  from peeraid_jax import run, train
+  from peeraid_jax import interrupts, run
 
   argument = flags.FLAGS['config'].config_filename
   workdir = _WORKDIR.value or _default_workdir(argument)
   try:
     run.run(_CONFIG.value, workdir, _MODE.value, argument)
-  except train.Interrupted as interrupted:
+  except interrupts.Interrupted as interrupted:
     sys.exit(128 + interrupted.number)
   except (ValueError, OSError, FloatingPointError) as error:
     if os.environ.get('PEERAID_TRACEBACK'):

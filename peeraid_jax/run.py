@@ -9,7 +9,15 @@ import jax
 import ml_collections
 import numpy as np
 
-from peeraid_jax import build, checkpoint, evaluate, metrics, parallel
+from peeraid_jax import (
+  build,
+  checkpoint,
+  evaluate,
+  interrupts,
+  metrics,
+  parallel,
+  validate,
+)
 from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 from peeraid_jax import train as train_lib
@@ -51,8 +59,7 @@ def make_selection(config: ml_collections.ConfigDict, data):
     if int(state.swa_count) == 0:
       nets.pop('student_swa', None)
     attacks = {
-      role: ('clean',) if role == 'peer' else ('clean', attack)
-      for role in nets
+      role: ('clean',) if role == 'peer' else ('clean', attack) for role in nets
     }
     transfer = []
     if 'peer' in nets:
@@ -167,11 +174,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
       if name != 'clean'
     ]
   begun = time.monotonic()
-  with train_lib.Interrupts() as interrupts:
+  with interrupts.Interrupts() as signals:
     told = ['']
 
     def tick(text):
-      interrupts.check()
+      signals.check()
       role, name, _ = text.split(' ')
       if told[0] != (role, name):
         told[0] = (role, name)
@@ -240,7 +247,7 @@ def run(
   Raises:
     ValueError, OSError: bad input, before anything is compiled.
   """
-  config_lib.validate(config)
+  validate.validate(config)
   workdir = pathlib.Path(workdir)
   parallel.check_batch(config.train.batch_size, 'train.batch_size')
   if mode == 'evaluate':

@@ -76,14 +76,10 @@ def make_train_step(
   roles = (*method.trained, *method.fixed)
 
   def step(state, rows, data, key):
-    keys = batches.keys_of(
-      jax.random.fold_in(key, state.step), rows.position
-    )
+    keys = batches.keys_of(jax.random.fold_in(key, state.step), rows.position)
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
     raw = batches.take(data, rows.index)
-    images = batches.augment(
-      raw.images, keys[:, 0], padding=padding, flip=flip
-    )
+    images = batches.augment(raw.images, keys[:, 0], padding=padding, flip=flip)
     batch = raw._replace(images=images)
     nets = {role: state.nets[role] for role in roles}
 

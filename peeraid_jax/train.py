@@ -1,7 +1,6 @@
 """The loop: restore, step, log, evaluate, save. Nothing numerical."""
 
 import math
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,14 @@ import jax
 import ml_collections
 import numpy as np
 
-from peeraid_jax import build, checkpoint, metrics, parallel, swa
+from peeraid_jax import (
+  build,
+  checkpoint,
+  interrupts,
+  metrics,
+  parallel,
+  swa,
+)
 from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches, facts
@@ -20,48 +26,6 @@ Selection = Callable[..., dict[str, float]]
 
 # Seeds of random streams that must not meet.
 _TRAIN_STREAM, _SWA_STREAM = 0, 1
-
-
-class Interrupted(Exception):
-  """SIGTERM or Ctrl-C arrived; carries the signal's number."""
-
-  def __init__(self, number: int):
-    super().__init__(f'interrupted by {signal.Signals(number).name}')
-    self.number = number
-
-
-class Interrupts:
-  """Turns the first SIGTERM or Ctrl-C into a flag; a second one ends."""
-
-  def __init__(self):
-    self.received: int | None = None
-    self._old: dict[int, Any] = {}
-
-  def _handle(self, number, frame):
-    del frame
-    self.received = number
-    metrics.say(
-      f'{signal.Signals(number).name}: saving; once more ends at once'
-    )
-    self._restore()
-
-  def _restore(self):
-    for number, handler in self._old.items():
-      signal.signal(number, handler)
-    self._old = {}
-
-  def __enter__(self):
-    for number in (signal.SIGTERM, signal.SIGINT):
-      self._old[number] = signal.signal(number, self._handle)
-    return self
-
-  def __exit__(self, *unused):
-    self._restore()
-
-  def check(self, *unused) -> None:
-    """Raises `Interrupted` if a signal arrived."""
-    if self.received is not None:
-      raise Interrupted(self.received)
 
 
 def _network(config: ml_collections.ConfigDict, role: str) -> str:
@@ -167,9 +131,7 @@ class _Trainer:
     order = batches.epoch_order(
       self.config.seed, epoch, self.examples, size, stream=stream
     )
-    return [
-      batches.Rows(parallel.split(row), self.position) for row in order
-    ]
+    return [batches.Rows(parallel.split(row), self.position) for row in order]
 
   def averaged(self, state, epoch: int):
     """Adds the student to its average and re-estimates batch norm."""
@@ -214,7 +176,7 @@ class _Trainer:
         checkpoint.save(self.workdir, state, saved, which=which)
     return state, {**meta, 'best': best}
 
-  def steps(self, state, meta, writer, interrupts):
+  def steps(self, state, meta, writer, signals):
     """Takes all steps that are left; returns the last (state, meta)."""
     config = self.config
     step = int(state.step)
@@ -230,13 +192,13 @@ class _Trainer:
         if within == 0 and step > 0 and not meta['epoch_ended']:
           pending.flush()
           state, meta = self.end_epoch(
-            state, meta, epoch - 1, writer, interrupts.check
+            state, meta, epoch - 1, writer, signals.check
           )
           checkpoint.save(self.workdir, state, meta, which='latest')
           since, begun = step, time.monotonic()
         if step == self.total:
           return state, meta
-        interrupts.check()
+        signals.check()
         if rows is None or within == 0:
           rows = self.rows(epoch, _TRAIN_STREAM)
         state, values = self.step_fn(
@@ -262,7 +224,7 @@ class _Trainer:
         if every and step % every == 0 and step % self.per_epoch:
           pending.flush()
           checkpoint.save(self.workdir, state, meta, which='latest')
-    except Interrupted:
+    except interrupts.Interrupted:
       # Between steps, or inside an epoch's end, which is then begun again.
       pending.flush()
       if checkpoint.latest_step(self.workdir) != step:
@@ -287,7 +249,7 @@ def train(
     select: (state, tick) -> scalars on the selection set.
 
   Raises:
-    Interrupted: after a signal, when the state is saved.
+    interrupts.Interrupted: after a signal, when the state is saved.
     FloatingPointError: a loss is not finite.
   """
   meta: dict[str, Any] = {'epoch_ended': False, 'best': {}}
@@ -301,9 +263,8 @@ def train(
     writer = metrics.Writer(workdir, step=int(state.step))
   else:
     writer = metrics.Silent()
-  with Interrupts() as interrupts:
+  with interrupts.Interrupts() as signals:
     try:
-      trainer.steps(state, meta, writer, interrupts)
+      trainer.steps(state, meta, writer, signals)
     finally:
       writer.close()
-

@@ -1,10 +1,10 @@
 """One table: what every attack must do; then what each one is."""
 
-from absl.testing import absltest, parameterized
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from peeraid_jax import attacks, losses
 from tests import helpers
@@ -43,8 +43,10 @@ class TableTest(chex.TestCase, parameterized.TestCase):
     """Away from the box's walls, the ball's worst case is known."""
     images, labels = _points()
     # Gradient attacks find it: the gradient points there everywhere.
-    dual = np.abs(WEIGHT).sum() if norm == 'Linf' else np.sqrt(
-      np.square(WEIGHT).sum()
+    dual = (
+      np.abs(WEIGHT).sum()
+      if norm == 'Linf'
+      else np.sqrt(np.square(WEIGHT).sum())
     )
     score = np.asarray(_linear(images)[:, 1])
     robust = np.abs(score) > 0.1 * dual

@@ -1,10 +1,10 @@
 """Batches: a function of (seed, step), augmented per example."""
 
-from absl.testing import absltest
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax.data import batches
 

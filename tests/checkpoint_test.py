@@ -3,10 +3,10 @@
 import pathlib
 import tempfile
 
-from absl.testing import absltest
 import chex
 import jax
 import jax.numpy as jnp
+from absl.testing import absltest
 
 from peeraid_jax import build, checkpoint, nets, parallel, results
 from peeraid_jax import config as config_lib
@@ -20,9 +20,7 @@ class CheckpointTest(chex.TestCase):
     self.addCleanup(folder.cleanup)
     self.workdir = pathlib.Path(folder.name)
     config = helpers.config()
-    results.write(
-      self.workdir / 'config.json', config_lib.to_json(config)
-    )
+    results.write(self.workdir / 'config.json', config_lib.to_json(config))
     self.state = parallel.replicate(build.state(config))
 
   def _at(self, step):
@@ -32,9 +30,7 @@ class CheckpointTest(chex.TestCase):
     for which in checkpoint.WHICH:
       meta = {'best': {'score': 0.5}, 'which': which}
       checkpoint.save(self.workdir, self._at(7), meta, which=which)
-      state, restored = checkpoint.restore_with_meta(
-        self.workdir, which=which
-      )
+      state, restored = checkpoint.restore_with_meta(self.workdir, which=which)
       self.assertEqual(restored, meta)
       chex.assert_trees_all_equal(
         jax.device_get(state), jax.device_get(self._at(7))
@@ -50,9 +46,7 @@ class CheckpointTest(chex.TestCase):
     self.assertEqual(checkpoint.latest_step(self.workdir), 3)
     kept = {p.name for p in (self.workdir / 'checkpoints/latest').iterdir()}
     self.assertEqual(kept, {'2', '3'})
-    self.assertEqual(
-      checkpoint.restore_with_meta(self.workdir)[1], {'x': 1}
-    )
+    self.assertEqual(checkpoint.restore_with_meta(self.workdir)[1], {'x': 1})
 
   def test_missing(self):
     self.assertIsNone(checkpoint.latest_step(self.workdir))

@@ -5,7 +5,7 @@ import itertools
 
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import build, methods, models
+from peeraid_jax import build, methods, models, validate
 from peeraid_jax import config as config_lib
 from tests import helpers
 
@@ -108,7 +108,7 @@ class ConfigTest(parameterized.TestCase):
   @parameterized.parameters(*itertools.product(FILES, methods.METHODS))
   def test_every_file_takes_every_method(self, name, method):
     config = _config(name, f'method={method}')
-    config_lib.validate(config)
+    validate.validate(config)
     self.assertEqual(config.data.name, name)
     trained = build.method(config).trained
     self.assertEqual(set(trained), set(config.optimizer))
@@ -146,7 +146,7 @@ class ConfigTest(parameterized.TestCase):
     config = helpers.config(**{field: value})
     path = field.replace('__', '.')
     with self.assertRaisesRegex(ValueError, f'config.{path}=.* {says}'):
-      config_lib.validate(config)
+      validate.validate(config)
 
   @parameterized.parameters(
     ('eval__attacks', ('pgd',), "'pgd' is unknown; known: clean"),
@@ -157,7 +157,7 @@ class ConfigTest(parameterized.TestCase):
   def test_unknown_names(self, field, value, message):
     config = helpers.config(**{field: value})
     with self.assertRaisesRegex(ValueError, message):
-      config_lib.validate(config)
+      validate.validate(config)
 
   def test_json_round_trip(self):
     config = helpers.config()

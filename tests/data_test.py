@@ -10,10 +10,10 @@ import unittest
 import unittest.mock
 import zipfile
 
-from absl.testing import absltest, parameterized
 import numpy as np
-from PIL import Image
 import scipy.io
+from absl.testing import absltest, parameterized
+from PIL import Image
 
 from peeraid_jax import data
 from peeraid_jax.data import archives, facts, prepared
@@ -92,23 +92,22 @@ class LoadTest(FolderTest):
   def test_cifar10_keeps_its_order(self):
     rng = np.random.default_rng(0)
     batches = {}
-    for member in [*(f'data_batch_{i}.bin' for i in range(1, 6)), 'test_batch.bin']:
+    names = [f'data_batch_{i}.bin' for i in range(1, 6)]
+    for member in [*names, 'test_batch.bin']:
       rows = rng.integers(0, 256, (7, 3073), dtype=np.uint8)
       rows[:, 0] = rng.integers(0, 10, 7)
       batches[member] = rows
     path = self.folder / 'cifar-10-binary.tar.gz'
     _cifar(path, 'cifar-10-batches-bin', batches)
     train = data.load('cifar10', split='train', data_dir=self.folder)
-    rows = np.concatenate([batches[f'data_batch_{i}.bin'] for i in range(1, 6)])
+    rows = np.concatenate([batches[n] for n in names])
     np.testing.assert_array_equal(train.labels, rows[:, 0])
     images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(train.images, images)
     # Once prepared, the archive is not needed.
     path.unlink()
     test = data.load('cifar10', split='test', data_dir=self.folder)
-    np.testing.assert_array_equal(
-      test.labels, batches['test_batch.bin'][:, 0]
-    )
+    np.testing.assert_array_equal(test.labels, batches['test_batch.bin'][:, 0])
 
   def test_cifar100_has_the_fine_label(self):
     rows = np.zeros((3, 3074), np.uint8)
@@ -148,9 +147,7 @@ class LoadTest(FolderTest):
     np.testing.assert_array_equal(train.labels, (0, 0, 0, 1, 1, 1, 2, 2, 2))
     self.assertEqual(train.images.shape, (9, 64, 64, 3))
     red = train.images[:, 32, 32, 0].astype(int)
-    np.testing.assert_allclose(
-      red, (0, 2, 10, 20, 22, 30, 40, 42, 50), atol=3
-    )
+    np.testing.assert_allclose(red, (0, 2, 10, 20, 22, 30, 40, 42, 50), atol=3)
     grey = train.images[5]  # class 1, number 10: replicated to three channels
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     test = data.load('tinyimagenet', split='test', **kwargs)

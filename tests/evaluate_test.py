@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from absl.testing import absltest, parameterized
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from peeraid_jax import data as data_lib
 from peeraid_jax import evaluate, nets

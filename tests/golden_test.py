@@ -4,12 +4,12 @@ They pin what tests of behaviour cannot: reductions, temperatures and which
 gradients flow.
 """
 
-from absl.testing import absltest, parameterized
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from peeraid_jax import losses, methods
 from peeraid_jax.data import batches

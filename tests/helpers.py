@@ -5,10 +5,9 @@ import functools
 import jax
 import numpy as np
 
-from peeraid_jax import build, nets, parallel
+from peeraid_jax import build, models, nets, parallel
 from peeraid_jax import config as config_lib
 from peeraid_jax import data as data_lib
-from peeraid_jax import models
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches
 
@@ -68,9 +67,7 @@ class Stepper:
     )
     step = wrap(step) if wrap else step
     self._step = step_lib.compile_train_step(step, devices=self.devices)
-    self._data = parallel.replicate(
-      batches.Resident(*digits()), self.devices
-    )
+    self._data = parallel.replicate(batches.Resident(*digits()), self.devices)
     self._key = jax.random.key(made.seed)
 
   def start(self) -> step_lib.State:

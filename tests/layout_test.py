@@ -11,9 +11,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'peeraid_jax'
 
 # A module imports only from modules to its left; a folder is one of them.
 ORDER = (
-  'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config', 'optim',
-  'parallel', 'step', 'swa', 'build', 'checkpoint', 'metrics', 'train',
-  'evaluate', 'results', 'run', 'main',
+  'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config',
+  'validate', 'optim', 'parallel', 'step', 'swa', 'build', 'checkpoint',
+  'metrics', 'interrupts', 'train', 'evaluate', 'results', 'run', 'main',
 )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """Losses against values worked out by hand."""
 
-from absl.testing import absltest
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax import losses
 
@@ -22,9 +22,7 @@ class LossesTest(chex.TestCase):
 
   def test_kl_and_its_mean(self):
     expected = 0.25 * np.log(2)  # 1/2 log 2 - 1/4 log 2
-    np.testing.assert_allclose(
-      losses.kl(self.a, self.b), [expected], rtol=1e-5
-    )
+    np.testing.assert_allclose(losses.kl(self.a, self.b), [expected], rtol=1e-5)
     np.testing.assert_allclose(
       losses.kl_mean(self.a, self.b), [expected / 3], rtol=1e-5
     )

@@ -2,15 +2,14 @@
 
 import tempfile
 
-from absl.testing import absltest, parameterized
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
-from peeraid_jax import build, checkpoint, methods, parallel
+from peeraid_jax import build, checkpoint, methods, parallel, results
 from peeraid_jax import config as config_lib
-from peeraid_jax import results
 from peeraid_jax.data import batches
 from tests import helpers
 
@@ -77,9 +76,7 @@ class MethodsTest(parameterized.TestCase):
     with self.subTest('3 steps + save + restore + 2 = 5, bit for bit'):
       with tempfile.TemporaryDirectory() as folder:
         path = f'{folder}/config.json'
-        results.write(
-          results.pathlib.Path(path), config_lib.to_json(made)
-        )
+        results.write(results.pathlib.Path(path), config_lib.to_json(made))
         checkpoint.save(folder, again, {'best': {}}, which='latest')
         restored, meta = checkpoint.restore_with_meta(folder)
       self.assertEqual(meta, {'best': {}})

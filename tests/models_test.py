@@ -1,10 +1,10 @@
 """Networks: sizes, layout, initialisation, and the CPU convolution."""
 
-from absl.testing import absltest, parameterized
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from peeraid_jax import models
 from peeraid_jax.models import layers
@@ -95,9 +95,7 @@ class ModelsTest(chex.TestCase, parameterized.TestCase):
   )
   def test_convolutions_start_as_in_pytorch(self, name, path, kind, size):
     module = models.create(name, num_classes=10)
-    variables = jax.jit(module.init)(
-      jax.random.key(0), jnp.zeros((1, 8, 8, 3))
-    )
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     block, conv = path.split('/')
     kernel = np.asarray(variables['params'][block][conv]['kernel'])
     if kind == 'uniform':
@@ -140,9 +138,7 @@ class ConvolutionTest(parameterized.TestCase):
     args = (stride, stride), ((pad, pad), (pad, pad))
     keys = jax.random.split(jax.random.key(0), 3)
     images = jax.random.normal(keys[0], (2, height, width, inputs))
-    kernel = jax.random.normal(
-      keys[1], (size, size, inputs // groups, outputs)
-    )
+    kernel = jax.random.normal(keys[1], (size, size, inputs // groups, outputs))
     stock = lambda x, k: layers._conv(x, k, *args, groups)
     ours = lambda x, k: layers.conv_general_dilated(
       x, k, *args, feature_group_count=groups

@@ -1,10 +1,10 @@
 """Nets: statistics that move, and prediction of any number of images."""
 
-from absl.testing import absltest
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax import nets
 from tests import helpers

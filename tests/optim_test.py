@@ -1,8 +1,8 @@
 """Optimizer and schedule against PyTorch's rule, worked out by hand."""
 
-from absl.testing import absltest
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax import optim
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 import unittest
 
-from absl.testing import absltest
 import chex
 import jax
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax import checkpoint
 

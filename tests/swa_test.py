@@ -1,10 +1,10 @@
 """Weight averaging against a computation by hand."""
 
-from absl.testing import absltest
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest
 
 from peeraid_jax import parallel, swa
 from peeraid_jax.data import batches

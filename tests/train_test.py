@@ -4,12 +4,12 @@ import json
 import pathlib
 import tempfile
 
-from absl.testing import absltest
 import chex
 import jax
 import numpy as np
+from absl.testing import absltest
 
-from peeraid_jax import checkpoint, results, train
+from peeraid_jax import checkpoint, interrupts, results, train
 from peeraid_jax import config as config_lib
 from tests import helpers
 
@@ -36,7 +36,7 @@ class LoopTest(chex.TestCase):
       tick('student pgd2 0/1')
       self.calls.append((int(state.step), int(state.swa_count)))
       if len(self.calls) == interrupt_at:
-        raise train.Interrupted(15)
+        raise interrupts.Interrupted(15)
       score = scores[len(self.calls) - 1] if scores else 0.5
       found = {'select/student/pgd2': score}
       if int(state.swa_count):
@@ -100,7 +100,7 @@ class LoopTest(chex.TestCase):
     self.assertEqual([r['epoch'] for r in records if 'epoch' in r], [1, 2, 3])
 
     # Interrupted while the second epoch's end is evaluated, then resumed.
-    with self.assertRaises(train.Interrupted):
+    with self.assertRaises(interrupts.Interrupted):
       self._train('b', scores=(0.3, 0.6, 0.6), interrupt_at=2)
     self.assertEqual(checkpoint.latest_step(self.folder / 'b'), 6)
     resumed = self._train('b', scores=(0.6, 0.6))
@@ -134,7 +134,9 @@ class LoopTest(chex.TestCase):
       jax.device_get(state.nets['peer']), jax.device_get(student)
     )
     config.model.width = 8
-    with self.assertRaisesRegex(ValueError, 'tiny of width 4 for 10.* peer is tiny of width 8'):
+    with self.assertRaisesRegex(
+      ValueError, 'tiny of width 4 for 10.* peer is tiny of width 8'
+    ):
       train.initial_state(config)
 
 

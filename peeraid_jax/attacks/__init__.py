@@ -3,16 +3,14 @@
 import functools
 import re
 
-from peeraid_jax.attacks.pgd import (
+from peeraid_jax.attacks.ascent import (
   NORMS,
   STARTS,
-  cw,
-  fgsm,
   maximise,
   per_example,
-  pgd,
   project,
 )
+from peeraid_jax.attacks.pgd import cw, fgsm, pgd
 
 __all__ = [
   'NORMS',

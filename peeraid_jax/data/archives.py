@@ -145,9 +145,7 @@ class _Tree:
       # Some of the JPEGs are grey: replicated to three channels.
       image = Image.open(io.BytesIO(raw)).convert('RGB')
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-      raise _foreign(
-        self.path, f'{name} does not decode ({error})'
-      ) from error
+      raise _foreign(self.path, f'{name} does not decode ({error})') from error
     if image.size != (64, 64):
       raise _foreign(self.path, f'{name} should be 64x64, got {image.size}')
     return image

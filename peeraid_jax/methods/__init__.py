@@ -36,9 +36,7 @@ def get(name: str):
 def defaults(name: str) -> dict:
   """Returns a method's hyperparameters with their defaults."""
   parameters = inspect.signature(get(name)).parameters.values()
-  return {
-    p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY
-  }
+  return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def create(name: str, maximise, **kwargs) -> Method:

@@ -95,8 +95,7 @@ def peeraid(
       'peer/loss_kl_student': gamma2
       * tau**2
       * losses.kl_mean(s_of_peer, p, temperature=tau).mean(),
-      'student/loss_ce': lambda1
-      * losses.cross_entropy(s, batch.labels).mean(),
+      'student/loss_ce': lambda1 * losses.cross_entropy(s, batch.labels).mean(),
       'student/loss_kl_peer': lambda2
       * t**2
       * losses.kl_mean(jax.lax.stop_gradient(p), s, temperature=t).mean(),

@@ -42,9 +42,7 @@ MODELS = {
   'wideresnet70x16': _partial(wideresnet.WideResNet, depth=70, widen=16),
   'mobilenetv2': mobilenetv2.MobileNetV2,
   # Two blocks that compile in a second: for tests and for trying things out.
-  'tiny': _partial(
-    resnet.ResNet, stage_sizes=(1, 1), block=resnet.BasicBlock
-  ),
+  'tiny': _partial(resnet.ResNet, stage_sizes=(1, 1), block=resnet.BasicBlock),
 }
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
