@@ -147,7 +147,7 @@ def base(
   evaluation.examples = 0  # first test images of the final one; 0: all
   evaluation.every_epochs = 1  # clean and selection attack while training
   evaluation.select_on = 'validation'  # or 'test', as the authors did
-  evaluation.select_attack = 'pgd10'
+  evaluation.select_attack = 'pgd10' if method != 'natural' else 'clean'
   evaluation.checkpoint = 'best'  # evaluated at the end; or 'latest'
   evaluation.restarts = 1  # of pgd and cw; the worst case counts
   evaluation.save_outcomes = False  # write each example's, outcomes.npz

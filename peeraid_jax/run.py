@@ -59,7 +59,9 @@ def make_selection(config: ml_collections.ConfigDict, data):
     if int(state.swa_count) == 0:
       nets.pop('student_swa', None)
     attacks = {
-      role: ('clean',) if role == 'peer' else ('clean', attack) for role in nets
+      # Once each, also where the selection attack is 'clean'.
+      role: ('clean',) if role == 'peer' else tuple({'clean': 0, attack: 0})
+      for role in nets
     }
     transfer = []
     if 'peer' in nets:

@@ -1,14 +1,17 @@
 """Data: archives in, the same images out, in the order everybody has."""
 
+import functools
+import http.server
 import io
 import itertools
 import os
 import pathlib
 import tarfile
 import tempfile
+import threading
 import unittest
-import unittest.mock
 import zipfile
+from unittest import mock
 
 import numpy as np
 import scipy.io
@@ -153,6 +156,27 @@ class LoadTest(FolderTest):
     test = data.load('tinyimagenet', split='test', **kwargs)
     np.testing.assert_array_equal(test.labels, (2, 0))
 
+  def test_download(self):
+    """From a server of our own at the address that the facts name."""
+    served, prepared_in = self.folder / 'served', self.folder / 'prepared'
+    served.mkdir()
+    _zip(served / 'tiny-imagenet-200.zip', _tiny_members())
+    handler = functools.partial(
+      http.server.SimpleHTTPRequestHandler, directory=str(served)
+    )
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    self.addCleanup(server.server_close)
+    self.addCleanup(server.shutdown)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    known = facts.get('tinyimagenet')._replace(
+      url=f'http://127.0.0.1:{server.server_port}/'
+    )
+    with mock.patch.dict(facts.DATASETS, tinyimagenet=known):
+      train = data.load(
+        'tinyimagenet', split='train', data_dir=prepared_in, download=True
+      )
+    self.assertEqual(len(train.labels), 9)
+
   def test_missing_says_what_to_download_and_where_to_put_it(self):
     for name in set(facts.DATASETS) - {'digits'}:
       known = facts.get(name)
@@ -172,7 +196,7 @@ class LoadTest(FolderTest):
       data.load('digits', split='val')
 
   def test_default_folder(self):
-    with unittest.mock.patch.dict(os.environ, {'TFDS_DATA_DIR': '/x'}):
+    with mock.patch.dict(os.environ, {'TFDS_DATA_DIR': '/x'}):
       self.assertEqual(prepared.default_dir(), '/x')
 
 

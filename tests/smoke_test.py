@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import chex
 import jax
@@ -155,6 +156,24 @@ class CommandTest(chex.TestCase):
     self.assertGreaterEqual(checkpoint.latest_step(workdir), 13)
     self.run_to_end(workdir)
     self.assert_same_run(workdir)
+
+  def test_two_devices(self):
+    workdir = self.folder / 'two'
+    flags = '--xla_force_host_platform_device_count=2'
+    with mock.patch.dict(self.environment, XLA_FLAGS=flags):
+      printed = self.run_to_end(workdir)
+    self.assertIn('2 x cpu', printed)
+    one, two = (
+      [
+        json.loads(line)
+        for line in (w / 'metrics.jsonl').read_text().splitlines()[:3]
+      ]
+      for w in (self.whole, workdir)
+    )
+    # Rounding differs from the first sum on, and grows with the steps.
+    for a, b in zip(one, two, strict=True):
+      self.assertAlmostEqual(a['loss'], b['loss'], delta=1e-3)
+    self.assertTrue((workdir / 'results.json').exists())
 
   def test_evaluate_alone_with_other_attacks(self):
     workdir = self.folder / 'evaluated'

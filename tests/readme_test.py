@@ -1,0 +1,58 @@
+"""The README: its tables are the program's, its example works."""
+
+import pathlib
+import re
+from unittest import mock
+
+import jax
+import numpy as np
+from absl.testing import absltest
+
+from experiments import tables
+from peeraid_jax import methods
+from tests import helpers
+
+README = pathlib.Path(__file__).parent.parent / 'README.md'
+
+
+class ReadmeTest(absltest.TestCase):
+  def test_tables_are_what_the_program_makes(self):
+    text = README.read_text()
+    self.assertEqual(
+      tables.between(text, tables.tables()),
+      text,
+      'run `python -m experiments.tables README.md`',
+    )
+
+  def test_the_method_of_the_example_trains(self):
+    example = re.search(
+      r'<!-- example: begin -->\n```python\n(.*?)```', README.read_text(), re.S
+    )
+    module = {'__name__': 'trades'}
+    exec(example[1], module)
+    with mock.patch.dict(methods.METHODS, trades=module['trades']):
+      config = helpers.config('trades')
+      self.assertEqual(config.method.kwargs.to_dict(), {'beta': 6.0})
+      stepper = helpers.Stepper(config)
+      _, told = stepper.take(stepper.start(), 30, repeat=True)
+    losses = [t['loss'] for t in told]
+    self.assertLess(np.mean(losses[-5:]), np.mean(losses[:5]))
+    self.assertIn('student/loss_kl', told[0])
+
+  def test_python_blocks_run(self):
+    """The blocks that need a finished run get a tiny network instead."""
+    blocks = re.findall(r'```python\n(.*?)```', README.read_text(), re.S)
+    restored, attack = blocks[0], blocks[1]
+    state = mock.Mock(nets={'student': helpers.net()})
+    names = {}
+    with mock.patch('peeraid_jax.checkpoint.restore', return_value=state):
+      exec(restored, names)
+    self.assertEqual(names['logits'].shape, (360, 10))
+    exec(attack, names)
+    images = names['test'].images[:64] / 255
+    self.assertLess(float(abs(names['adv'] - images).max()), 0.1 + 1e-6)
+    self.assertIsInstance(names['adv'], jax.Array)
+
+
+if __name__ == '__main__':
+  absltest.main()
