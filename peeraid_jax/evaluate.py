@@ -72,7 +72,8 @@ def make_evaluate(
   Returns:
     evaluate(nets, data, attacks, transfer=(), tick=None) -> Outcomes, with
     `nets` role -> Net, `data` a Dataset, `attacks` role -> names, `transfer`
-    a sequence of `Transfer`, and `tick(text)` called before every batch.
+    a sequence of `Transfer`, and `tick(role, attack, done, total)` called
+    before every batch.
   """
   count = len(devices) if devices is not None else jax.local_device_count()
   per_device = -(-batch_size // count)
@@ -117,7 +118,7 @@ def make_evaluate(
     size = per_device * count
     found = {target: np.zeros(total, bool) for target in targets}
     for start in range(0, total, size):
-      tick(f'{source} {attack} {start}/{total}')
+      tick(source, attack, start, total)
       # The last batch is padded with repeats of its last example.
       index = np.minimum(np.arange(start, start + size), total - 1)
       index = index.astype(np.int32).reshape(count, per_device)
@@ -134,9 +135,9 @@ def make_evaluate(
     data,
     attacks: Mapping[str, Sequence[str]],
     transfer: Sequence[Transfer] = (),
-    tick: Callable[[str], None] | None = None,
+    tick: Callable[[str, str, int, int], None] | None = None,
   ) -> Outcomes:
-    tick = tick or (lambda text: None)
+    tick = tick or (lambda *progress: None)
     result = Outcomes({role: {} for role in attacks}, {})
     wanted = [(role, name) for role in attacks for name in attacks[role]]
     extra = {(t.source, t.attack) for t in transfer} - set(wanted)

@@ -177,14 +177,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
     ]
   begun = time.monotonic()
   with interrupts.Interrupts() as signals:
-    told = ['']
 
-    def tick(text):
+    def tick(role, name, done, total):
       signals.check()
-      role, name, _ = text.split(' ')
-      if told[0] != (role, name):
-        told[0] = (role, name)
-        metrics.say(f'evaluating {role}: {name}')
+      if not done:
+        metrics.say(f'evaluating {role}: {name} on {total} images')
 
     run = _evaluator(config, restarts=config.eval.restarts)
     found = run(nets, data, attacks, transfer, tick)
@@ -261,6 +258,8 @@ def run(
     f'{len(splits.train.labels)} training images, {results_lib.device()}, '
     f'work directory {workdir}'
   )
+  for note in validate.notes(config):
+    metrics.say(f'note: {note}')
   if mode == 'train':
     select = make_selection(config, splits.selection)
     train_lib.train(config, workdir, splits.train, select)

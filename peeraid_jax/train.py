@@ -58,17 +58,24 @@ def initial_state(config: ml_collections.ConfigDict) -> step_lib.State:
   return parallel.replicate(state)
 
 
-class _Pending:
-  """Metrics of the steps since the last record, fetched one step late."""
+class _Log:
+  """Metrics since the last record; fetched one step late, in one piece."""
 
-  def __init__(self):
+  def __init__(self, config, writer, schedules, *, total: int, step: int):
+    self._batch = config.train.batch_size
+    self._every, self._total = config.train.log_every_steps, total
+    self._writer, self._schedules = writer, schedules
+    self._progress = metrics.Progress(
+      total=total, step=step, batch_size=self._batch
+    )
     self._waiting: tuple[int, Any] | None = None
     self._sums: dict[str, float] = {}
     self._count = 0
+    self.restart_clock(step)
 
-  def add(self, step: int, values) -> None:
-    self.flush()
-    self._waiting = (step, values)
+  def restart_clock(self, step: int) -> None:
+    """Leaves what took place until now out of images per second."""
+    self._since, self._begun = step, time.monotonic()
 
   def flush(self) -> None:
     """Fetches what is waiting.
@@ -92,12 +99,34 @@ class _Pending:
       self._sums[name] = self._sums.get(name, 0.0) + value
     self._count += 1
 
-  def mean(self) -> dict[str, float]:
-    """Returns the means since the last call."""
+  def add(self, step: int, values) -> None:
+    """Counts a step; at the end of an interval, writes its means."""
     self.flush()
-    means = {k: v / self._count for k, v in self._sums.items()}
+    self._waiting = (step, values)
+    self._progress.advance()
+    if step % self._every and step != self._total:
+      return
+    self.flush()
+    scalars = {k: v / self._count for k, v in self._sums.items()}
     self._sums, self._count = {}, 0
-    return means
+    seconds = max(time.monotonic() - self._begun, 1e-9)
+    images = (step - self._since) * self._batch
+    scalars['images_per_second'] = images / seconds
+    for role, rate in self._schedules.items():
+      scalars[f'{role}/learning_rate'] = float(rate(step - 1))
+    self._writer.write(step, scalars)
+    self._progress.report(step, scalars)
+    self.restart_clock(step)
+
+  def epoch(self, step: int, epoch: int, scalars: dict[str, float]) -> None:
+    """Writes what was found at the end of an epoch (counted from 1)."""
+    self._writer.write(step, {'epoch': epoch, **scalars})
+    found = ', '.join(f'{k} {v:.4f}' for k, v in scalars.items())
+    metrics.say(f'epoch {epoch}: {found}')
+
+  def close(self) -> None:
+    """Ends the progress bar."""
+    self._progress.close()
 
 
 class _Trainer:
@@ -124,6 +153,7 @@ class _Trainer:
     self.train_key = jax.random.fold_in(key, _TRAIN_STREAM)
     self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
     self.position = parallel.split(np.arange(size, dtype=np.int32))
+    self._epoch, self._rows = None, []
 
   def rows(self, epoch: int, stream: int):
     """Returns the batches of an epoch as arrays of rows."""
@@ -152,7 +182,7 @@ class _Trainer:
       nets={**state.nets, 'student_swa': net}, swa_count=state.swa_count + 1
     )
 
-  def end_epoch(self, state, meta, epoch: int, writer, tick):
+  def end_epoch(self, state, meta, epoch: int, log, tick):
     """Averages, evaluates and keeps the best; returns (state, meta)."""
     state = parallel.replicate(self.averaged(state, epoch))
     last = epoch + 1 == self.config.train.epochs
@@ -161,11 +191,7 @@ class _Trainer:
       return state, meta
     scalars = self.select(state, tick)
     step = int(state.step)
-    writer.write(step, {'epoch': epoch + 1, **scalars})
-    metrics.say(
-      f'epoch {epoch + 1}/{self.config.train.epochs}: '
-      + ', '.join(f'{k} {v:.4f}' for k, v in scalars.items())
-    )
+    log.epoch(step, epoch + 1, scalars)
     attack = self.config.eval.select_attack
     best = dict(meta['best'])
     for role, which in (('student', 'best'), ('student_swa', 'best_swa')):
@@ -176,65 +202,50 @@ class _Trainer:
         checkpoint.save(self.workdir, state, saved, which=which)
     return state, {**meta, 'best': best}
 
-  def steps(self, state, meta, writer, signals):
-    """Takes all steps that are left; returns the last (state, meta)."""
-    config = self.config
-    step = int(state.step)
-    pending = _Pending()
-    progress = metrics.Progress(
-      total=self.total, step=step, batch_size=config.train.batch_size
+  def one_step(self, state, epoch: int, within: int):
+    """Takes the given step of an epoch; returns (state, metrics)."""
+    if self._epoch != epoch:
+      self._epoch, self._rows = epoch, self.rows(epoch, _TRAIN_STREAM)
+    state, values = self.step_fn(
+      state, self._rows[within], self.resident, self.train_key
     )
-    since, begun = step, time.monotonic()
-    rows = None
+    if parallel.must_block():
+      jax.block_until_ready(values)
+    return state, values
+
+  def steps(self, state, meta, log, signals) -> None:
+    """Takes all steps that are left."""
+    step = int(state.step)
+    every = self.config.train.checkpoint_every_steps
     try:
       while True:
         epoch, within = divmod(step, self.per_epoch)
         if within == 0 and step > 0 and not meta['epoch_ended']:
-          pending.flush()
+          log.flush()
           state, meta = self.end_epoch(
-            state, meta, epoch - 1, writer, signals.check
+            state, meta, epoch - 1, log, signals.check
           )
           checkpoint.save(self.workdir, state, meta, which='latest')
-          since, begun = step, time.monotonic()
+          log.restart_clock(step)
         if step == self.total:
-          return state, meta
+          return
         signals.check()
-        if rows is None or within == 0:
-          rows = self.rows(epoch, _TRAIN_STREAM)
-        state, values = self.step_fn(
-          state, rows[within], self.resident, self.train_key
-        )
-        if parallel.must_block():
-          jax.block_until_ready(values)
+        state, values = self.one_step(state, epoch, within)
         step += 1
         meta = {**meta, 'epoch_ended': False}
-        pending.add(step, values)
-        progress.advance()
-        if step % config.train.log_every_steps == 0 or step == self.total:
-          scalars = pending.mean()
-          now = time.monotonic()
-          images = (step - since) * config.train.batch_size
-          scalars['images_per_second'] = images / max(now - begun, 1e-9)
-          for role, rate in self.schedules.items():
-            scalars[f'{role}/learning_rate'] = float(rate(step - 1))
-          writer.write(step, scalars)
-          progress.report(step, scalars)
-          since, begun = step, now
-        every = config.train.checkpoint_every_steps
+        log.add(step, values)
         if every and step % every == 0 and step % self.per_epoch:
-          pending.flush()
+          log.flush()
           checkpoint.save(self.workdir, state, meta, which='latest')
     except interrupts.Interrupted:
       # Between steps, or inside an epoch's end, which is then begun again.
-      pending.flush()
+      log.flush()
       if checkpoint.latest_step(self.workdir) != step:
         checkpoint.save(self.workdir, state, meta, which='latest')
       metrics.say(
         f'saved at step {step} of {self.total}; the same command goes on'
       )
       raise
-    finally:
-      progress.close()
 
 
 def train(
@@ -258,13 +269,15 @@ def train(
   else:
     state, meta = checkpoint.restore_with_meta(workdir)
     metrics.say(f'resuming from step {int(state.step)}')
+  step = int(state.step)
   trainer = _Trainer(config, workdir, data, select)
+  writer = metrics.Silent()
   if jax.process_index() == 0:
-    writer = metrics.Writer(workdir, step=int(state.step))
-  else:
-    writer = metrics.Silent()
+    writer = metrics.Writer(workdir, step=step)
+  log = _Log(config, writer, trainer.schedules, total=trainer.total, step=step)
   with interrupts.Interrupts() as signals:
     try:
-      trainer.steps(state, meta, writer, signals)
+      trainer.steps(state, meta, log, signals)
     finally:
+      log.close()
       writer.close()

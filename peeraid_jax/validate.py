@@ -105,3 +105,28 @@ def validate(config: ml_collections.ConfigDict) -> None:
   methods.create(
     config.method.name, lambda *a: None, **config.method.kwargs.to_dict()
   )
+  kwargs = config.method.kwargs
+  if kwargs.get('freeze_peer', False) and not config.model.peer_from:
+    raise ValueError(
+      'config.method.kwargs.freeze_peer=True needs a trained peer: name its '
+      'work directory with --config.model.peer_from=DIR'
+    )
+
+
+def notes(config: ml_collections.ConfigDict) -> list[str]:
+  """Returns what is valid and probably not meant."""
+  found = []
+  epochs = config.train.epochs
+  for role, settings in config.optimizer.items():
+    late = [e for e in settings.decay_epochs if e >= epochs]
+    if late:
+      found.append(
+        f'optimizer.{role}.decay_epochs={settings.decay_epochs}: the run '
+        f'ends after {epochs} epochs and does not reach {late}'
+      )
+  if config.swa.enabled and config.swa.start_epoch >= epochs:
+    found.append(
+      f'swa.start_epoch={config.swa.start_epoch}: the run ends after '
+      f'{epochs} epochs, nothing will be averaged'
+    )
+  return found

@@ -159,6 +159,25 @@ class ConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       validate.validate(config)
 
+  @parameterized.parameters(
+    ({'lambda2': -1.0}, 'lambda2=-1.0 should be at least 0'),
+    ({'temperature': 0.0}, 'temperature=0.0 .* above 0'),
+    ({'attack_target': 'x'}, "'x' is unknown; known: peer, label"),
+    ({'freeze_peer': True}, 'freeze_peer=True needs .*model.peer_from'),
+  )
+  def test_hyperparameters(self, kwargs, message):
+    config = helpers.config()
+    config.method.kwargs.update(kwargs)
+    with self.assertRaisesRegex(ValueError, message):
+      validate.validate(config)
+
+  def test_notes(self):
+    self.assertEqual(validate.notes(helpers.config()), [])
+    notes = validate.notes(helpers.config(train__epochs=1))
+    self.assertLen(notes, 3)
+    self.assertIn('optimizer.peer.decay_epochs=(1,)', notes[0])
+    self.assertIn('nothing will be averaged', notes[2])
+
   def test_json_round_trip(self):
     config = helpers.config()
     stored = config_lib.to_json(config)

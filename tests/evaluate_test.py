@@ -77,7 +77,7 @@ class ExactTest(chex.TestCase, parameterized.TestCase):
         evaluate.Transfer('peer', 'student', 'fgsm'),
         evaluate.Transfer('student', 'peer', 'fgsm'),
       ),
-      told.append,
+      lambda *progress: told.append(progress),
     )
     np.testing.assert_array_equal(found.roles['student']['fgsm'], [1, 0, 0, 1])
     np.testing.assert_array_equal(found.roles['peer']['clean'], [1, 1, 0, 1])
@@ -89,7 +89,7 @@ class ExactTest(chex.TestCase, parameterized.TestCase):
     np.testing.assert_array_equal(
       found.transfer['student_on_peer_fgsm'], [1, 0, 0, 1]
     )
-    self.assertIn('peer fgsm 0/4', told)
+    self.assertIn(('peer', 'fgsm', 0, 4), told)
 
 
 class InvarianceTest(chex.TestCase):

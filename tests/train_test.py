@@ -33,7 +33,7 @@ class LoopTest(chex.TestCase):
     self.calls = []
 
     def select(state, tick):
-      tick('student pgd2 0/1')
+      tick('student', 'pgd2', 0, 1)
       self.calls.append((int(state.step), int(state.swa_count)))
       if len(self.calls) == interrupt_at:
         raise interrupts.Interrupted(15)

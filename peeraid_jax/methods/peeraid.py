@@ -51,11 +51,27 @@ def peeraid(
     freeze_peer: keep the peer as it was loaded, in eval mode (ablation).
 
   Raises:
-    ValueError: unknown attack target.
+    ValueError: unknown attack target, a negative weight, or a temperature
+      that is not positive.
   """
   if attack_target not in ATTACK_TARGETS:
     raise ValueError(
       f'{attack_target=} is unknown; known: {", ".join(ATTACK_TARGETS)}'
+    )
+
+  weights = {
+    'gamma1': gamma1,
+    'gamma2': gamma2,
+    'lambda1': lambda1,
+    'lambda2': lambda2,
+    'lambda3': lambda3,
+  }
+  for name, value in weights.items():
+    if not value >= 0:
+      raise ValueError(f'method.kwargs.{name}={value} should be at least 0')
+  if not (temperature > 0 and peer_temperature > 0):
+    raise ValueError(
+      f'method.kwargs.{temperature=} and {peer_temperature=} should be above 0'
     )
 
   def craft(nets, batch, keys):
