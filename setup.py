@@ -31,7 +31,7 @@ TEST = [
   'absl-py>=2.1',
   'pytest>=8.0',
   'pytest-xdist>=3.5',
-  'ruff>=0.14',
+  'ruff>=0.17,<0.18',
 ]
 
 setuptools.setup(

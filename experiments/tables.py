@@ -85,6 +85,34 @@ def table(names: list[str], groups: dict[str, list[dict]]) -> str:
   return '\n'.join(lines)
 
 
+def curve(name: str, groups: dict[str, list[dict]]) -> str:
+  """Returns how a peer specialises, as Markdown: over epochs, selection set.
+
+  Args:
+    name: an experiment with a peer.
+    groups: as of `_groups`.
+  """
+  found = groups[name][0]
+  attack = found['selection']['attack']
+  columns = {
+    'student clean': 'select/student/clean',
+    f'student {attack}': f'select/student/{attack}',
+    'peer clean': 'select/peer/clean',
+    f'peer on student-attacked {attack}': f'select/peer_on_student_{attack}',
+  }
+  lines = [
+    _row('epoch', [*columns]),
+    _row('---:', ['---:'] * len(columns)),
+  ]
+  for record in found['history']:
+    cells = [_cell([record[c]]) for c in columns.values()]
+    lines.append(_row(str(record['epoch']), cells))
+  return '\n'.join(lines)
+
+
+# Experiments whose peer is followed over the epochs.
+CURVES = ('cifar10_narrow_peeraid',)
+
 TITLES = {
   'digits': (
     '**Digits** (`configs/digits.py`, ResNet-18 of width 16): mean and '
@@ -112,6 +140,11 @@ def tables() -> str:
     names.sort(key=lambda n: order.index(n.removeprefix(prefix + '_')))
     if names:
       parts.append(f'{title}.\n\n{table(names, groups)}')
+    if f'{prefix}_peeraid' in CURVES and f'{prefix}_peeraid' in groups:
+      parts.append(
+        'How the peer specialises there, on the held-out validation images:'
+        f'\n\n{curve(f"{prefix}_peeraid", groups)}'
+      )
   return '\n\n'.join(parts)
 
 

@@ -12,7 +12,6 @@ from absl.testing import absltest, parameterized
 from peeraid_jax import data as data_lib
 from peeraid_jax import evaluate, nets
 from peeraid_jax.models import layers
-from tests import helpers
 
 
 class Plane(nn.Module):
@@ -95,19 +94,22 @@ class ExactTest(chex.TestCase, parameterized.TestCase):
 class InvarianceTest(chex.TestCase):
   def test_batch_size_and_devices(self):
     """Noise is keyed by the example: outcomes are those of one batch."""
-    nets_of = {'student': helpers.net()}
-    data = helpers.digits(23)
+    data = _greys(np.linspace(120, 135, 40).astype(int))
     outcomes = []
-    for batch_size, devices in ((23, 1), (5, 1), (8, 2)):
+    for batch_size, devices in ((40, 1), (7, 1), (16, 2)):
       run = evaluate.make_evaluate(
-        epsilon=0.05,
-        step_size=0.02,
+        epsilon=20 / 255,
+        step_size=0.0,  # The attack is its random start.
         batch_size=batch_size,
         devices=jax.devices()[:devices],
       )
-      found = run(nets_of, data, {'student': ('pgd2', 'cw2')})
+      found = run({'student': _plane()}, data, {'student': ('pgd2', 'cw2')})
       outcomes.append(found.roles['student'])
     chex.assert_trees_all_equal(*outcomes)
+    for hits in outcomes[0].values():
+      self.assertBetween(hits.mean(), 0.3, 0.95)
+    # Two attacks draw different noise.
+    self.assertFalse(np.array_equal(*outcomes[0].values()))
 
 
 if __name__ == '__main__':
