@@ -36,6 +36,8 @@ def _manager(workdir, which: str, *, create: bool):
     options=ocp.CheckpointManagerOptions(
       max_to_keep=_KEEP[which],
       create=create,
+      # What a run that was killed while it saved has left.
+      cleanup_tmp_directories=create,
       # The state is donated to the next step; nothing may still read it.
       enable_async_checkpointing=False,
     ),

@@ -7,9 +7,23 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import tensorboardX
 import tqdm
+
+
+def read(workdir) -> list[dict[str, Any]]:
+  """Returns the records of a run, up to one that was cut off in writing."""
+  path = pathlib.Path(workdir) / 'metrics.jsonl'
+  records = []
+  if path.exists():
+    for line in path.read_text().splitlines():
+      try:
+        records.append(json.loads(line))
+      except ValueError:
+        break
+  return records
 
 
 class Writer:
@@ -22,27 +36,15 @@ class Writer:
   """
 
   def __init__(self, workdir, *, step: int):
-    self._path = pathlib.Path(workdir) / 'metrics.jsonl'
-    self._drop_after(step)
-    self._lines = self._path.open('a')
+    path = pathlib.Path(workdir) / 'metrics.jsonl'
+    kept = [record for record in read(workdir) if record['step'] <= step]
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
+    os.replace(temporary, path)
+    self._lines = path.open('a')
     self._board = tensorboardX.SummaryWriter(
       str(pathlib.Path(workdir) / 'tensorboard'), purge_step=step + 1
     )
-
-  def _drop_after(self, step: int) -> None:
-    if not self._path.exists():
-      return
-    kept = []
-    for line in self._path.read_text().splitlines():
-      try:
-        if json.loads(line)['step'] > step:
-          break
-      except (ValueError, KeyError):
-        break  # A line that was being written when the run was killed.
-      kept.append(line + '\n')
-    temporary = self._path.with_suffix('.tmp')
-    temporary.write_text(''.join(kept))
-    os.replace(temporary, self._path)
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
     """Writes one record."""

@@ -143,15 +143,6 @@ def _restore_for_results(config, workdir):
   return found
 
 
-def _history(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the records of the epochs that were evaluated."""
-  path = workdir / 'metrics.jsonl'
-  if not path.exists():
-    return []
-  records = [json.loads(line) for line in path.read_text().splitlines()]
-  return [record for record in records if 'epoch' in record]
-
-
 def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   """Evaluates the saved networks of a run and writes `results.json`.
 
@@ -200,7 +191,7 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
       role: evaluate.summary(values) for role, values in found.roles.items()
     },
     'transfer': evaluate.summary(found.transfer),
-    'history': _history(workdir),
+    'history': [r for r in metrics.read(workdir) if 'epoch' in r],
     'evaluation_seconds': round(time.monotonic() - begun, 1),
   }
   if jax.process_index() == 0:

@@ -40,6 +40,7 @@ class WriterTest(absltest.TestCase):
     self._write(0, (1, 2))
     with self.path.open('a') as file:
       file.write('{"step": 3, "lo')
+    self.assertEqual([r['step'] for r in metrics.read(self.workdir)], [1, 2])
     self._write(5, (6,))
     self.assertEqual([r['step'] for r in self._records()], [1, 2, 6])
 

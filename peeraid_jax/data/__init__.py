@@ -1,5 +1,7 @@
 """Real images: each source becomes one `Dataset` in memory."""
 
+import os
+
 from peeraid_jax.data import facts
 from peeraid_jax.data.batches import Batch, Resident, Rows
 from peeraid_jax.data.splits import Dataset, hold_out, subset
@@ -51,6 +53,6 @@ def load(
     return Dataset(*digits.read(split))
   from peeraid_jax.data import prepared
 
-  folder = data_dir or prepared.default_dir()
+  folder = os.path.expanduser(data_dir or prepared.default_dir())
   prepared.prepare(name, folder, source=source, download=download)
   return Dataset(*prepared.read(name, split, folder))
