@@ -1,8 +1,5 @@
 """Checkpoints: what was saved comes back, and bad ones are named."""
 
-import pathlib
-import tempfile
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -16,9 +13,7 @@ from tests import helpers
 class CheckpointTest(chex.TestCase):
   def setUp(self):
     super().setUp()
-    folder = tempfile.TemporaryDirectory()
-    self.addCleanup(folder.cleanup)
-    self.workdir = pathlib.Path(folder.name)
+    self.workdir = helpers.folder(self)
     config = helpers.config()
     results.write(self.workdir / 'config.json', config_lib.to_json(config))
     self.state = parallel.replicate(build.state(config))

@@ -7,7 +7,6 @@ import itertools
 import os
 import pathlib
 import tarfile
-import tempfile
 import threading
 import unittest
 import zipfile
@@ -20,6 +19,7 @@ from PIL import Image
 
 from peeraid_jax import data
 from peeraid_jax.data import archives, facts, prepared
+from tests import helpers
 
 # A folder with `tfds/` (prepared CIFAR-10) and a TinyImageNet zip.
 REAL = os.environ.get('PEERAID_TEST_DATA', '')
@@ -72,9 +72,7 @@ def _cifar(path, name, rows: dict[str, np.ndarray]):
 class FolderTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    folder = tempfile.TemporaryDirectory()
-    self.addCleanup(folder.cleanup)
-    self.folder = pathlib.Path(folder.name)
+    self.folder = helpers.folder(self)
 
 
 class LoadTest(FolderTest):

@@ -1,6 +1,8 @@
 """Small things that tests share: a tiny config, tiny nets, real digits."""
 
 import functools
+import pathlib
+import tempfile
 
 import jax
 import numpy as np
@@ -10,6 +12,13 @@ from peeraid_jax import config as config_lib
 from peeraid_jax import data as data_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches
+
+
+def folder(test) -> pathlib.Path:
+  """A folder that is gone when the test has ended."""
+  made = tempfile.TemporaryDirectory()
+  test.addCleanup(made.cleanup)
+  return pathlib.Path(made.name)
 
 
 def config(method: str = 'peeraid', **overrides):

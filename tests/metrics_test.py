@@ -3,20 +3,17 @@
 import contextlib
 import io
 import json
-import pathlib
-import tempfile
 
 from absl.testing import absltest
 
 from peeraid_jax import metrics
+from tests import helpers
 
 
 class WriterTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    folder = tempfile.TemporaryDirectory()
-    self.addCleanup(folder.cleanup)
-    self.workdir = pathlib.Path(folder.name)
+    self.workdir = helpers.folder(self)
     self.path = self.workdir / 'metrics.jsonl'
 
   def _records(self):

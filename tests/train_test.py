@@ -1,8 +1,6 @@
 """The loop: what it saves, and that an interruption leaves no trace."""
 
 import json
-import pathlib
-import tempfile
 
 import chex
 import jax
@@ -20,9 +18,7 @@ STEPS = 9
 class LoopTest(chex.TestCase):
   def setUp(self):
     super().setUp()
-    folder = tempfile.TemporaryDirectory()
-    self.addCleanup(folder.cleanup)
-    self.folder = pathlib.Path(folder.name)
+    self.folder = helpers.folder(self)
 
   def _train(self, name, *, scores=(), interrupt_at=None, **overrides):
     """Trains; `interrupt_at` stops in that call of the selection."""

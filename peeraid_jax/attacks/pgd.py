@@ -1,5 +1,6 @@
 """FGSM, PGD and CW: `maximise` on losses of labels, with restarts."""
 
+import functools
 from collections.abc import Callable
 
 import chex
@@ -11,6 +12,8 @@ from peeraid_jax.attacks import ascent
 
 # images [B, H, W, C] in [0, 1] -> logits [B, C]
 LogitsFn = Callable[[chex.Array], chex.Array]
+# (logits [B, C], labels [B]) -> value per example [B]
+Loss = Callable[[chex.Array, chex.Array], chex.Array]
 
 
 def _strongest(value_fn, logits_fn, labels, run, key, restarts):
@@ -39,23 +42,6 @@ def _strongest(value_fn, logits_fn, labels, run, key, restarts):
   return carry[0]
 
 
-def _attack_labels(
-  loss, logits_fn, images, labels, key, *, restarts, **settings
-):
-  """Maximises `loss(logits, labels)` from `restarts` starts."""
-  if restarts != int(restarts) or restarts < 1:
-    raise ValueError(f'{restarts=} should be a whole number of at least 1')
-  chex.assert_shape(labels, (len(images),))
-  key = ascent.per_example(key, len(images))
-  value_fn = lambda logits: loss(logits, labels)
-  run = lambda k: ascent.maximise(
-    lambda x: value_fn(logits_fn(x)), images, k, **settings
-  )
-  if restarts == 1:
-    return run(key)
-  return _strongest(value_fn, logits_fn, labels, run, key, restarts)
-
-
 def pgd(
   logits_fn: LogitsFn,
   images: chex.Array,
@@ -69,8 +55,9 @@ def pgd(
   start: str = 'uniform',
   start_scale: float = 0.001,
   restarts: int = 1,
+  loss: Loss = losses.cross_entropy,
 ) -> chex.Array:
-  """PGD on the cross-entropy.
+  """PGD on a loss of the labels, by default the cross-entropy.
 
   Args:
     logits_fn: images [B, H, W, C] -> logits [B, C].
@@ -79,6 +66,7 @@ def pgd(
     key: one key, or one per example.
     epsilon, step_size, steps, norm, start, start_scale: as in `maximise`.
     restarts: the worst case over so many starts is returned.
+    loss: (logits, labels) -> [B], maximised.
 
   Returns:
     [B, H, W, C] in the ball and in [0, 1].
@@ -89,20 +77,25 @@ def pgd(
   Reference:
     Madry et al., 2018.
   """
-  return _attack_labels(
-    losses.cross_entropy,
-    logits_fn,
+  if restarts != int(restarts) or restarts < 1:
+    raise ValueError(f'{restarts=} should be a whole number of at least 1')
+  chex.assert_shape(labels, (len(images),))
+  key = ascent.per_example(key, len(images))
+  value_fn = lambda logits: loss(logits, labels)
+  run = lambda k: ascent.maximise(
+    lambda x: value_fn(logits_fn(x)),
     images,
-    labels,
-    key,
+    k,
     epsilon=epsilon,
     step_size=step_size,
     steps=steps,
     norm=norm,
     start=start,
     start_scale=start_scale,
-    restarts=restarts,
   )
+  if restarts == 1:
+    return run(key)
+  return _strongest(value_fn, logits_fn, labels, run, key, restarts)
 
 
 def cw(
@@ -111,32 +104,20 @@ def cw(
   labels: chex.Array,
   key: chex.PRNGKey,
   *,
-  epsilon: float,
-  step_size: float,
   steps: int = 30,
-  norm: str = 'Linf',
-  start: str = 'uniform',
-  start_scale: float = 0.001,
-  restarts: int = 1,
   kappa: float = 50.0,
+  **settings,
 ) -> chex.Array:
   """PGD on Carlini and Wagner's margin (`losses.margin`).
 
-  Arguments, result and errors are those of `pgd`; `kappa` is the margin's.
+  Args:
+    logits_fn, images, labels, key, steps: as in `pgd`.
+    kappa: of the margin.
+    **settings: the other settings of `pgd`.
   """
-  return _attack_labels(
-    lambda logits, y: losses.margin(logits, y, kappa=kappa),
-    logits_fn,
-    images,
-    labels,
-    key,
-    epsilon=epsilon,
-    step_size=step_size,
-    steps=steps,
-    norm=norm,
-    start=start,
-    start_scale=start_scale,
-    restarts=restarts,
+  margin = functools.partial(losses.margin, kappa=kappa)
+  return pgd(
+    logits_fn, images, labels, key, steps=steps, loss=margin, **settings
   )
 
 

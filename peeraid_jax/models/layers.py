@@ -130,15 +130,14 @@ class Layers(NamedTuple):
   norm: Callable[..., nn.Module]
 
 
-def make_layers(
-  *, train: bool, dtype, axis_name: str | None, kernel_init
-) -> Layers:
+def make_layers(network, *, train: bool, kernel_init) -> Layers:
   """Builds convolution and batch norm for one call of a network.
 
   Args:
+    network: its `dtype` is that of the computation, parameters and statistics
+      are float32; its `axis_name` is the mapped axis that batch statistics
+      are averaged over, or None.
     train: batch statistics if True, running ones if False.
-    dtype: of the computation; parameters and statistics are float32.
-    axis_name: mapped axis that batch statistics are averaged over, or None.
     kernel_init: initialiser of convolution kernels.
   """
 
@@ -151,7 +150,7 @@ def make_layers(
       padding=((pad, pad), (pad, pad)),
       feature_group_count=groups,
       use_bias=False,
-      dtype=dtype,
+      dtype=network.dtype,
       kernel_init=kernel_init,
       conv_general_dilated=conv_general_dilated,
       **kwargs,
@@ -162,8 +161,8 @@ def make_layers(
     use_running_average=not train,
     momentum=BATCH_NORM_MOMENTUM,
     epsilon=1e-5,
-    dtype=dtype,
-    axis_name=axis_name,
+    dtype=network.dtype,
+    axis_name=network.axis_name,
   )
   return Layers(conv, norm)
 

@@ -67,10 +67,7 @@ class MobileNetV2(nn.Module):
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
-      train=train,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-      kernel_init=layers.torch_default_init,
+      self, train=train, kernel_init=layers.torch_default_init
     )
     stem = layers.scaled(32, self.width)
     x = made.conv(stem, 3, name='stem_conv')(images.astype(self.dtype))

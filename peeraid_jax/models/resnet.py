@@ -113,10 +113,7 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
-      train=train,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-      kernel_init=layers.torch_default_init,
+      self, train=train, kernel_init=layers.torch_default_init
     )
     x = made.conv(self.width, 3, name='stem_conv')(images.astype(self.dtype))
     if self.stem_norm:

@@ -54,10 +54,7 @@ class WideResNet(nn.Module):
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
-      train=train,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-      kernel_init=layers.he_fan_out_init,
+      self, train=train, kernel_init=layers.he_fan_out_init
     )
     stem = layers.scaled(16, self.width)
     x = made.conv(stem, 3, name='stem_conv')(images.astype(self.dtype))
