@@ -10,27 +10,24 @@ HERE = pathlib.Path(__file__).parent
 REQUIRES = [
   'absl-py>=2.1',
   'array_record>=0.6',
-  'chex>=0.1.90',
-  'etils>=1.10',
-  'flax>=0.12,<0.13',
+  'chex>=0.1.92',
+  'flax>=0.12.8,<0.13',
   'importlib_resources>=6.0',  # needed by TFDS, undeclared there
   'jax>=0.10',
   'ml-collections>=1.0',
   'numpy>=2.0',
-  'optax>=0.2.5,<0.3',
-  'orbax-checkpoint>=0.11.30,<0.13',
+  'optax>=0.2.8,<0.3',
+  'orbax-checkpoint>=0.12.8,<0.13',
   'Pillow>=10.0',  # needed by TFDS to decode without TensorFlow
   'scikit-learn>=1.5',  # the embedded digits
   'scipy>=1.13',  # reads SVHN's .mat archives
   'tensorboardX>=2.6',
-  'tensorflow-datasets>=4.9.9,<5',
+  'tensorflow-datasets>=4.9.10,<5',
   'tqdm>=4.66',
 ]
 
 TEST = [
-  'absl-py>=2.1',
   'pytest>=8.0',
-  'pytest-xdist>=3.5',
   'ruff>=0.17,<0.18',
 ]
 
