@@ -176,8 +176,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
 
     run = _evaluator(config, restarts=config.eval.restarts)
     found = run(nets, data, attacks, transfer, tick)
+  stored = config_lib.to_json(config)
+  # Where the data lay on this machine is no part of a result.
+  stored['data'] |= {'dir': '', 'source': ''}
   content = {
-    'config': config_lib.to_json(config),
+    'config': stored,
     'commit': results_lib.commit(),
     'device': results_lib.device(),
     'versions': results_lib.versions(),

@@ -184,10 +184,12 @@ class CommandTest(chex.TestCase):
       "--config.eval.attacks=('clean','pgd3')",
       '--config.eval.examples=0',
       '--config.eval.save_outcomes=True',
+      '--config.data.dir=/of/this/machine',
     )
     self.assertIn('accuracy in % on 360 test images', out)
     found = json.loads((workdir / 'results.json').read_text())
     self.assertEqual(found['roles']['student']['pgd3']['n'], 360)
+    self.assertEqual(found['config']['data']['dir'], '')
     outcomes = np.load(workdir / 'outcomes.npz')
     self.assertAlmostEqual(
       outcomes['student/pgd3'].mean(),
