@@ -33,7 +33,10 @@ CIFAR10_NARROW = {
     'configs/cifar10.py',
     {**_NARROW, 'optimizer.peer.decay_epochs': (21, 26, 28)},
   ),
-  'cifar10_narrow_pgd_at': ('configs/cifar10.py:method=pgd_at', _NARROW),
+  **{
+    f'cifar10_narrow_{method}': (f'configs/cifar10.py:method={method}', _NARROW)
+    for method in ('natural', 'pgd_at', 'trades')
+  },
 }
 
 # The flagship command on real TinyImageNet, as small as it gets.

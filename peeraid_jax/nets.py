@@ -73,6 +73,25 @@ class Net(flax.struct.PyTreeNode):
       )
     return output, self.replace(batch_stats=jax.lax.stop_gradient(stats))
 
+  def take_in_again(self, before: 'Net', after: 'Net') -> 'Net':
+    """Updates the running statistics by a batch that was seen already.
+
+    It is what another pass of that batch would do, without the pass: the
+    statistics of a batch do not depend on the running ones.
+
+    Args:
+      before: the net that `train` was called on with the batch.
+      after: the net that it handed back, after one update.
+    """
+    momentum = layers.BATCH_NORM_MOMENTUM
+    stats = jax.tree.map(
+      lambda now, old, new: momentum * now + (new - momentum * old),
+      self.batch_stats,
+      before.batch_stats,
+      after.batch_stats,
+    )
+    return self.replace(batch_stats=stats)
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init(module, key, images):

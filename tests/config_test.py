@@ -114,7 +114,7 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(set(trained), set(config.optimizer))
 
   @parameterized.parameters(
-    ('method=foo', 'method=foo is unknown; known: natural, pgd_at, peeraid'),
+    ('method=foo', 'method=foo is unknown; known: natural, pgd_at'),
     ('student=foo', 'student=foo is unknown; known: resnet18'),
     ('width=16', "'width=16' is unknown; choices: method=..., student="),
     ('peeraid', "'peeraid' is unknown; choices"),

@@ -51,6 +51,10 @@ D_CLEAN = [
   [0.00097765, -0.02427943, -0.00692013, 0.03022190],
   [0.03273762, 0.02770214, -0.01583899, -0.04460077],
 ]
+D_CLEAN_TRADES = [
+  [0.41921937, -0.86259925, -0.00859800, 0.45197788],
+  [0.56506464, 0.97009718, -0.35186117, -1.18330065],
+]
 
 
 class Table(flax.struct.PyTreeNode):
@@ -71,6 +75,10 @@ class Table(flax.struct.PyTreeNode):
   def train(self, images, *, updates=1):
     del updates
     return self.eval(images), self
+
+  def take_in_again(self, before, after):
+    del before, after
+    return self
 
 
 def _peeraid_loss(params, **kwargs):
@@ -138,6 +146,22 @@ class GoldenTest(chex.TestCase, parameterized.TestCase):
     np.testing.assert_array_equal(grads['student']['clean'], 0)
     np.testing.assert_allclose(
       grads['student']['adv'], D_STUDENT, rtol=0, atol=6e-9
+    )
+
+  def test_trades(self):
+    method = methods.create('trades', lambda *a: None, beta=6.0)
+
+    def loss(params):
+      clean = jnp.zeros((2, 1, 1, 1))
+      batch = batches.Batch(clean, jnp.asarray(LABELS))
+      return method.loss({'student': Table(params)}, batch, clean + 1, None)
+
+    (value, _), grads = jax.value_and_grad(loss, has_aux=True)(
+      _params()['student']
+    )
+    np.testing.assert_allclose(value, 3.3559129727314105, rtol=1e-12)
+    np.testing.assert_allclose(
+      grads['clean'], D_CLEAN_TRADES, rtol=0, atol=6e-9
     )
 
 

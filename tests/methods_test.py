@@ -17,6 +17,7 @@ from tests import helpers
 ROWS = {
   'natural': ('natural', {}),
   'pgd_at': ('pgd_at', {}),
+  'trades': ('trades', {}),
   'peeraid': ('peeraid', {}),
   'peeraid_frozen_peer': ('peeraid', {'freeze_peer': True}),
 }

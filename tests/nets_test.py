@@ -34,6 +34,15 @@ class NetTest(chex.TestCase):
       merged.batch_stats, twice.batch_stats, rtol=1e-5, atol=1e-7
     )
 
+  def test_a_batch_taken_in_again_equals_a_third_pass(self):
+    _, once = self.net.train(self.images)
+    _, other = once.train(1 - self.images)
+    _, third = other.train(self.images)
+    merged = other.take_in_again(self.net, once)
+    chex.assert_trees_all_close(
+      merged.batch_stats, third.batch_stats, rtol=1e-5, atol=1e-6
+    )
+
   def test_statistics_carry_no_gradient(self):
     def total(params):
       _, moved = self.net.replace(params=params).train(self.images)

@@ -28,16 +28,16 @@ class ReadmeTest(absltest.TestCase):
     example = re.search(
       r'<!-- example: begin -->\n```python\n(.*?)```', README.read_text(), re.S
     )
-    module = {'__name__': 'trades'}
+    module = {'__name__': 'alp'}
     exec(example[1], module)
-    with mock.patch.dict(methods.METHODS, trades=module['trades']):
-      config = helpers.config('trades')
-      self.assertEqual(config.method.kwargs.to_dict(), {'beta': 6.0})
+    with mock.patch.dict(methods.METHODS, alp=module['alp']):
+      config = helpers.config('alp')
+      self.assertEqual(config.method.kwargs.to_dict(), {'pairing': 0.5})
       stepper = helpers.Stepper(config)
       _, told = stepper.take(stepper.start(), 30, repeat=True)
     losses = [t['loss'] for t in told]
     self.assertLess(np.mean(losses[-5:]), np.mean(losses[:5]))
-    self.assertIn('student/loss_kl', told[0])
+    self.assertIn('student/loss_pairing', told[0])
 
   def test_python_blocks_run(self):
     """The blocks that need a finished run get a tiny network instead."""

@@ -10,12 +10,14 @@ from peeraid_jax.methods.base import Method, accuracy
 from peeraid_jax.methods.natural import natural
 from peeraid_jax.methods.peeraid import peeraid
 from peeraid_jax.methods.pgd_at import pgd_at
+from peeraid_jax.methods.trades import trades
 
 __all__ = ['METHODS', 'Method', 'accuracy', 'create', 'defaults']
 
 METHODS = {
   'natural': natural,
   'pgd_at': pgd_at,
+  'trades': trades,
   'peeraid': peeraid,
 }
 

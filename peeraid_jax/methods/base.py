@@ -36,6 +36,40 @@ class Method(NamedTuple):
   loss: Callable[..., tuple[chex.Array, tuple[Nets, Metrics]]]
 
 
+def check_weights(**weights: float) -> None:
+  """Checks hyperparameters that multiply a term of a loss.
+
+  Raises:
+    ValueError: one is negative.
+  """
+  for name, value in weights.items():
+    if not value >= 0:
+      raise ValueError(f'method.kwargs.{name}={value} should be at least 0')
+
+
+def check_temperatures(**temperatures: float) -> None:
+  """Checks hyperparameters that divide logits.
+
+  Raises:
+    ValueError: one is not positive.
+  """
+  for name, value in temperatures.items():
+    if not value > 0:
+      raise ValueError(f'method.kwargs.{name}={value} should be above 0')
+
+
+def check_choice(name: str, value: str, known) -> None:
+  """Checks a hyperparameter that is one of a few words.
+
+  Raises:
+    ValueError: it is none of them; the known ones are listed.
+  """
+  if value not in known:
+    raise ValueError(
+      f'method.kwargs.{name}={value!r} is unknown; known: {", ".join(known)}'
+    )
+
+
 def accuracy(logits: chex.Array, labels: chex.Array) -> chex.Array:
   """Share of correct predictions in a batch, a scalar."""
   return jnp.mean(jnp.argmax(logits, axis=-1) == labels)

@@ -54,25 +54,17 @@ def peeraid(
     ValueError: unknown attack target, a negative weight, or a temperature
       that is not positive.
   """
-  if attack_target not in ATTACK_TARGETS:
-    raise ValueError(
-      f'{attack_target=} is unknown; known: {", ".join(ATTACK_TARGETS)}'
-    )
-
-  weights = {
-    'gamma1': gamma1,
-    'gamma2': gamma2,
-    'lambda1': lambda1,
-    'lambda2': lambda2,
-    'lambda3': lambda3,
-  }
-  for name, value in weights.items():
-    if not value >= 0:
-      raise ValueError(f'method.kwargs.{name}={value} should be at least 0')
-  if not (temperature > 0 and peer_temperature > 0):
-    raise ValueError(
-      f'method.kwargs.{temperature=} and {peer_temperature=} should be above 0'
-    )
+  base.check_choice('attack_target', attack_target, ATTACK_TARGETS)
+  base.check_weights(
+    gamma1=gamma1,
+    gamma2=gamma2,
+    lambda1=lambda1,
+    lambda2=lambda2,
+    lambda3=lambda3,
+  )
+  base.check_temperatures(
+    temperature=temperature, peer_temperature=peer_temperature
+  )
 
   def craft(nets, batch, keys):
     # Both networks in eval mode and at temperature 1, whatever T and tau.
