@@ -16,12 +16,12 @@ The best checkpoint is chosen on the test set, as the authors did; with
 """
 
 from peeraid_jax import config as config_lib
+from peeraid_jax import recipes
 
 
 def get_config(argument: str | None = None):
-  """Returns the config; choices: method, student, peer."""
-  config = config_lib.base(**config_lib.standard_choices(argument))
+  """Returns the config; choices: method, student, peer, teacher."""
+  config = config_lib.base(**recipes.choices(argument))
   config.data.name = 'cifar10'
-  config.eval.select_on = 'test'
-  config_lib.set_decays(config, epochs=300, decays=(214, 259, 284))
+  recipes.apply(config)
   return config

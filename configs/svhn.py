@@ -6,12 +6,16 @@ CIFAR-10's hyperparameters, without mirroring: digits have no mirror image.
 """
 
 from peeraid_jax import config as config_lib
+from peeraid_jax import recipes
 
 
 def get_config(argument: str | None = None):
-  """Returns the config; choices: method, student, peer."""
-  config = config_lib.base(**config_lib.standard_choices(argument))
+  """Returns the config; choices: method, student, peer, teacher."""
+  config = config_lib.base(**recipes.choices(argument))
   config.data.name = 'svhn'
   config.data.flip = False
-  config_lib.set_decays(config, epochs=300, decays=(214, 259, 284))
+  recipes.apply(config)
+  config.eval.select_on = 'validation'
+  if config.method.name == 'akd2':
+    config.model.normalization = 'none'
   return config

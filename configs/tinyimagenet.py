@@ -18,11 +18,12 @@ best checkpoint is chosen too, as the authors did.
 """
 
 from peeraid_jax import config as config_lib
+from peeraid_jax import recipes
 
 
 def get_config(argument: str | None = None):
-  """Returns the config; choices: method, student, peer."""
-  config = config_lib.base(**config_lib.standard_choices(argument))
+  """Returns the config; choices: method, student, peer, teacher."""
+  config = config_lib.base(**recipes.choices(argument))
   config.data.name = 'tinyimagenet'
   config.eval.select_on = 'test'
   if config.model.student == 'wideresnet34x10':

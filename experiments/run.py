@@ -31,6 +31,35 @@ def command(name: str, extra: list[str]) -> list[str]:
   ]
 
 
+def needs(name: str) -> list[str]:
+  """Returns the runs whose networks teach in a run."""
+  _, overrides = runs.RUNS[name]
+  return [
+    value.removeprefix('runs/')
+    for field, value in overrides.items()
+    if field.endswith('.workdir')
+  ]
+
+
+def _run(name: str, extra: list[str]) -> int:
+  """Runs one experiment, and those it needs before it, if they are not there.
+
+  Returns:
+    The exit status of the first that failed, or 0.
+  """
+  for needed in needs(name):
+    if not pathlib.Path(f'runs/{needed}/results.json').exists():
+      code = _run(needed, extra)
+      if code:
+        return code
+  code = subprocess.run(command(name, extra), check=False).returncode
+  filed = RESULTS / f'{name}.json'
+  if not code and not filed.exists():
+    RESULTS.mkdir(exist_ok=True)
+    shutil.copyfile(f'runs/{name}/results.json', filed)
+  return code
+
+
 def main(arguments: list[str]) -> int:
   """Runs what the arguments name; stops at the first failure."""
   extra = [a for a in arguments if a.startswith('--')]
@@ -44,11 +73,9 @@ def main(arguments: list[str]) -> int:
     if filed.exists():
       print(f'{name}: {filed} is there')
       continue
-    done = subprocess.run(command(name, extra), check=False)
-    if done.returncode:
-      return done.returncode
-    RESULTS.mkdir(exist_ok=True)
-    shutil.copyfile(f'runs/{name}/results.json', filed)
+    code = _run(name, extra)
+    if code:
+      return code
   return 0
 
 

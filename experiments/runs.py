@@ -4,39 +4,115 @@
 cut off, and files each result under `experiments/results/NAME.json`.
 """
 
-# A newcomer's run, three seeds per method.
+# Who teaches whom, where a run names its teachers: method -> role -> method.
+_TEACHERS = {
+  'ard': {'teacher': 'trades'},
+  'rslad': {'teacher': 'trades'},
+  'akd2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
+  'iad1': {'teacher': 'pgd_at'},
+  'iad2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
+  'adaad': {'teacher': 'pgd_at'},
+  'adaiad': {'teacher': 'pgd_at'},
+  'ltd': {'teacher': 'natural'},
+}
+
+
+def _teachers(method: str, prefix: str, suffix: str = '') -> dict[str, str]:
+  return {
+    f'{role}.workdir': f'runs/{prefix}_{by}{suffix}'
+    for role, by in _TEACHERS.get(method, {}).items()
+  }
+
+
+METHODS = (
+  'natural',
+  'pgd_at',
+  'trades',
+  'mart',
+  'ard',
+  'rslad',
+  'akd2',
+  'iad1',
+  'iad2',
+  'adaad',
+  'adaiad',
+  'ltd',
+  'agkd_bml',
+  'peeraid',
+)
+
+# Every method, three seeds. AGKD-BML's network ends in a map of 2x2 pixels
+# and has a teacher of its own, which its run trains.
 DIGITS = {
   f'digits_{method}_seed{seed}': (
     f'configs/digits.py:method={method}',
-    {'seed': seed},
+    {'seed': seed, **_teachers(method, 'digits', f'_seed{seed}')},
   )
-  for method in ('peeraid', 'pgd_at', 'natural')
+  for method in METHODS
   for seed in (0, 1, 2)
 }
 
-# CPU-sized: 5,000 images, base width 16, the paper's decays scaled from 300
-# epochs to 30, selection on 500 held-out images.
+# LTD over the teacher's temperature.
+LTD_TEMPERATURES = {
+  f'digits_ltd_t{temperature}_seed{seed}': (
+    'configs/digits.py:method=ltd',
+    {
+      'seed': seed,
+      'method.kwargs.temperature': float(temperature),
+      **_teachers('ltd', 'digits', f'_seed{seed}'),
+    },
+  )
+  for temperature in (1, 2, 10)
+  for seed in (0, 1, 2)
+}
+
+# CPU-sized: 5,000 images, base width 16, one budget and optimizer for all:
+# PeerAiD's, with its decays scaled from 300 epochs to 30. Selection on 500
+# held-out images.
 _NARROW = {
   'model.width': 16,
+  'model.normalization': 'none',
   'data.train_examples': 5000,
   'data.validation_examples': 500,
+  'attack.epsilon': 8 / 255,
+  'attack.step_size': 2 / 255,
   'train.epochs': 30,
+  'optimizer.student.learning_rate': 0.1,
+  'optimizer.student.weight_decay': 2e-4,
   'optimizer.student.decay_epochs': (21, 26, 28),
+  'swa.enabled': True,
   'swa.start_epoch': 21,
   'eval.select_on': 'validation',
+  'eval.select_attack': 'pgd10',
   'eval.every_epochs': 3,
   'eval.examples': 1000,
 }
 
+
+def _narrow(method: str, **overrides) -> tuple[str, dict]:
+  choices = f'method={method},student=resnet18,teacher=resnet18'
+  teachers = _teachers(method, 'cifar10_narrow')
+  return (
+    f'configs/cifar10.py:{choices}',
+    {**_NARROW, **teachers, **overrides},
+  )
+
+
 CIFAR10_NARROW = {
-  'cifar10_narrow_peeraid': (
-    'configs/cifar10.py',
-    {**_NARROW, 'optimizer.peer.decay_epochs': (21, 26, 28)},
+  'cifar10_narrow_natural': _narrow(
+    'natural', **{'eval.select_attack': 'clean'}
   ),
-  **{
-    f'cifar10_narrow_{method}': (f'configs/cifar10.py:method={method}', _NARROW)
-    for method in ('natural', 'pgd_at', 'trades')
-  },
+  'cifar10_narrow_pgd_at': _narrow('pgd_at'),
+  'cifar10_narrow_trades': _narrow('trades'),
+  'cifar10_narrow_rslad': _narrow('rslad'),
+  # AWP begins at the same part of the run as in TRADES-AWP.
+  'cifar10_narrow_ltd': _narrow('ltd', **{'awp.start_epoch': 1}),
+  'cifar10_narrow_agkd_bml': _narrow(
+    'agkd_bml', **{'teacher.workdir': 'runs/cifar10_narrow_natural'}
+  ),
+  'cifar10_narrow_peeraid': _narrow(
+    'peeraid', **{'optimizer.peer.decay_epochs': (21, 26, 28)}
+  ),
 }
 
 # The flagship command on real TinyImageNet, as small as it gets.
@@ -60,5 +136,10 @@ TINYIMAGENET_NARROW = {
   ),
 }
 
-RUNS = {**DIGITS, **CIFAR10_NARROW, **TINYIMAGENET_NARROW}
+RUNS = {
+  **DIGITS,
+  **LTD_TEMPERATURES,
+  **CIFAR10_NARROW,
+  **TINYIMAGENET_NARROW,
+}
 """Every run of this project."""

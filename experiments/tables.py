@@ -11,7 +11,7 @@ import re
 import statistics
 import sys
 
-from experiments import run
+from experiments import run, runs
 
 ATTACKS = ('clean', 'fgsm', 'pgd20', 'cw30')
 HEADS = ('clean', 'FGSM', 'PGD-20', 'CW-30')
@@ -41,33 +41,35 @@ def _row(label: str, cells: list[str]) -> str:
   return f'| {" | ".join([label, *cells])} |'
 
 
-def table(names: list[str], groups: dict[str, list[dict]]) -> str:
+def table(
+  names: dict[str, str], groups: dict[str, list[dict]], roles=tuple(ROLES)
+) -> str:
   """Returns one Markdown table of the named experiments.
 
   Args:
-    names: experiments of one data set and budget.
+    names: experiment -> label, of one data set and budget.
     groups: as of `_groups`.
+    roles: whose accuracies are shown.
   """
   lines = [
-    _row('method, network', [*HEADS, 'on student-attacked (PGD-20)']),
+    _row('method, network', [*HEADS, 'tutor on student-attacked']),
     _row('---', ['---:'] * (len(HEADS) + 1)),
   ]
-  for name in names:
+  for name, label in names.items():
     found = groups[name]
-    method = found[0]['config']['method']['name']
-    for role, label in ROLES.items():
+    for role in roles:
       if role not in found[0]['roles']:
         continue
       cells = [
         _cell([f['roles'][role][a]['accuracy'] for f in found]) for a in ATTACKS
       ]
       shown = ''
-      if role == 'peer':
-        shown = _cell(
-          [f['transfer']['peer_on_student_pgd20']['accuracy'] for f in found]
-        )
-      lines.append(_row(f'{method}, {label}', [*cells, shown]))
-  first = groups[names[0]][0]
+      for tutor in ('peer', 'teacher'):
+        transfer = f'{tutor}_on_student_pgd20'
+        if role == 'student' and transfer in found[0]['transfer']:
+          shown = _cell([f['transfer'][transfer]['accuracy'] for f in found])
+      lines.append(_row(f'{label}, {ROLES[role]}', [*cells, shown]))
+  first = groups[next(iter(names))][0]
   seeds = sorted({f['seed'] for n in names for f in groups[n]})
   counts = {
     f['roles']['student']['clean']['n'] for n in names for f in groups[n]
@@ -113,19 +115,33 @@ def curve(name: str, groups: dict[str, list[dict]]) -> str:
 # Experiments whose peer is followed over the epochs.
 CURVES = ('cifar10_narrow_peeraid',)
 
-TITLES = {
-  'digits': (
-    '**Digits** (`configs/digits.py`, ResNet-18 of width 16): mean and '
-    'standard deviation over seeds'
+# Title -> (experiments and their labels, roles).
+TABLES = {
+  '**Digits** (`configs/digits.py`, ResNet-18 of width 16; AGKD-BML a '
+  'WideResNet-28 of about as many parameters): mean and standard deviation '
+  'over seeds': (
+    {f'digits_{m}': m for m in runs.METHODS},
+    ('student', 'peer'),
   ),
-  'cifar10_narrow': (
-    '**CIFAR-10, narrow**: real CIFAR-10, 5,000 training images, ResNet-18 '
-    'of width 16'
+  "**LTD's teacher temperature**, on digits": (
+    {
+      'digits_ltd_t1': 'ltd, T = 1',
+      'digits_ltd_t2': 'ltd, T = 2',
+      'digits_ltd': 'ltd, T = 5',
+      'digits_ltd_t10': 'ltd, T = 10',
+    },
+    ('student',),
   ),
-  'tinyimagenet_narrow': (
-    '**TinyImageNet, narrow**: the flagship command as small as it gets (300 '
-    'steps, 4,000 images, width 8), stopped and resumed; it shows that the '
-    'path works, not what PeerAiD reaches'
+  '**CIFAR-10, narrow**: real CIFAR-10, 5,000 training images, ResNet-18 of '
+  'width 16, one optimizer and budget for all': (
+    {f'cifar10_narrow_{m}': m for m in runs.METHODS},
+    tuple(ROLES),
+  ),
+  '**TinyImageNet, narrow**: the flagship command as small as it gets (300 '
+  'steps, 4,000 images, width 8), stopped and resumed; it shows that the path '
+  'works, not what PeerAiD reaches': (
+    {'tinyimagenet_narrow_peeraid': 'peeraid'},
+    tuple(ROLES),
   ),
 }
 
@@ -134,17 +150,16 @@ def tables() -> str:
   """Returns all tables as Markdown."""
   groups = _groups()
   parts = []
-  for prefix, title in TITLES.items():
-    names = [n for n in groups if n.startswith(prefix + '_')]
-    order = ('natural', 'pgd_at', 'peeraid')
-    names.sort(key=lambda n: order.index(n.removeprefix(prefix + '_')))
-    if names:
-      parts.append(f'{title}.\n\n{table(names, groups)}')
-    if f'{prefix}_peeraid' in CURVES and f'{prefix}_peeraid' in groups:
-      parts.append(
-        'How the peer specialises there, on the held-out validation images:'
-        f'\n\n{curve(f"{prefix}_peeraid", groups)}'
-      )
+  for title, (names, roles) in TABLES.items():
+    there = {n: label for n, label in names.items() if n in groups}
+    if there:
+      parts.append(f'{title}.\n\n{table(there, groups, roles)}')
+    for name in there:
+      if name in CURVES:
+        parts.append(
+          'How the peer specialises there, on the held-out validation images:'
+          f'\n\n{curve(name, groups)}'
+        )
   return '\n\n'.join(parts)
 
 

@@ -7,11 +7,11 @@ import jax
 import ml_collections
 import optax
 
-from peeraid_jax import attacks, methods, models, nets, optim, parallel
+from peeraid_jax import attacks, awp, methods, models, nets, optim, parallel
 from peeraid_jax import config as config_lib
 from peeraid_jax import data as data_lib
 from peeraid_jax import step as step_lib
-from peeraid_jax.data import facts
+from peeraid_jax.data import batches, facts
 
 
 class Splits(NamedTuple):
@@ -81,6 +81,36 @@ def method(config: ml_collections.ConfigDict) -> methods.Method:
   )
 
 
+def train_step(config: ml_collections.ConfigDict, per_epoch: int):
+  """Builds the per-device training step, as of `step.make_train_step`."""
+  perturbed = None
+  if config.awp.enabled:
+    perturbed = awp.AWP(
+      config.awp.gamma, config.awp.start_epoch, tuple(config.awp.roles)
+    )
+  return step_lib.make_train_step(
+    method(config),
+    optimizers(config, per_epoch),
+    padding=config.data.padding,
+    flip=config.data.flip,
+    steps_per_epoch=per_epoch,
+    awp=perturbed,
+  )
+
+
+def resident(config: ml_collections.ConfigDict, data) -> batches.Resident:
+  """Builds what a run keeps on its devices, of its training data.
+
+  Raises:
+    ValueError: the method draws images by class, and a class has none.
+  """
+  classes = None
+  if method(config).draws_by_class:
+    count = facts.get(config.data.name).num_classes
+    classes = batches.classes_of(data.labels, count)
+  return batches.Resident(data.images, data.labels, classes)
+
+
 def schedules(
   config: ml_collections.ConfigDict, per_epoch: int
 ) -> dict[str, optax.Schedule]:
@@ -123,12 +153,19 @@ def state(config: ml_collections.ConfigDict) -> step_lib.State:
     module = models.create(
       name,
       num_classes=known.num_classes,
-      width=config.model.width,
+      width=config_lib.width(config, role),
       dtype=config.dtype,
       axis_name=parallel.AXIS,
+      # Work directories of earlier versions have no such field.
+      normalization=config.model.get('normalization', 'none'),
     )
     key = jax.random.fold_in(jax.random.key(config.seed), index)
-    found[role] = nets.create(module, key, known.shape)
+    found[role] = nets.create(
+      module,
+      key,
+      known.shape,
+      temperature=config_lib.temperature(config, role),
+    )
   # The rate is no part of the optimizers' state: any epoch length will do.
   return step_lib.create_state(
     found, optimizers(config, 1), swa=config.swa.enabled

@@ -5,7 +5,9 @@ so that a config file works from any folder.
 """
 
 import difflib
+import importlib.util
 import json
+import os
 from typing import Any
 
 import ml_collections
@@ -26,66 +28,30 @@ FREE = (
   'eval.batch_size',
 )
 
+# Methods that start their attack uniformly in the ball.
+_UNIFORM_START = ('pgd_at', 'ard', 'iad1', 'iad2', 'akd2', 'agkd_bml')
 
-def parse_choices(
-  argument: str | None, **choices: tuple[str | None, Any]
-) -> dict[str, str | None]:
-  """Parses a config file's argument, as in `file.py:method=natural`.
-
-  Args:
-    argument: 'name=value,name=value', or None.
-    **choices: name -> (default, known values).
-
-  Returns:
-    name -> value, for every choice.
-
-  Raises:
-    ValueError: an unknown name or value; the known ones are listed.
-  """
-  chosen = {name: default for name, (default, _) in choices.items()}
-  for part in (argument or '').split(','):
-    if not part.strip():
-      continue
-    name, equals, value = (s.strip() for s in part.partition('='))
-    if not equals or name not in choices:
-      raise ValueError(
-        f'config choice {part.strip()!r} is unknown; choices: '
-        + ', '.join(f'{n}=...' for n in choices)
-      )
-    known = choices[name][1]
-    if value not in known:
-      raise ValueError(
-        f'config choice {name}={value} is unknown; known: {", ".join(known)}'
-      )
-    chosen[name] = value
-  return chosen
-
-
-def standard_choices(argument: str | None, method: str = 'peeraid'):
-  """Parses the choices that all of our configs offer.
-
-  Args:
-    argument: of the config file.
-    method: the default.
-
-  Returns:
-    dict of 'method', 'student' and 'peer'; the peer is like the student
-    unless it is chosen.
-  """
-  from peeraid_jax import methods, models
-
-  chosen = parse_choices(
-    argument,
-    method=(method, tuple(methods.METHODS)),
-    student=('resnet18', tuple(models.MODELS)),
-    peer=(None, tuple(models.MODELS)),
-  )
-  chosen['peer'] = chosen['peer'] or chosen['student']
-  return chosen
+# Method -> role of a teacher -> method that trains one, if none is named.
+TEACHERS = {
+  'ard': {'teacher': 'trades'},
+  'rslad': {'teacher': 'trades'},
+  'akd2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
+  'iad1': {'teacher': 'pgd_at'},
+  'iad2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
+  'adaad': {'teacher': 'pgd_at'},
+  'adaiad': {'teacher': 'pgd_at'},
+  'ltd': {'teacher': 'natural'},
+  'agkd_bml': {'teacher': 'natural'},
+}
+TEACHER_ROLES = ('teacher', 'natural_teacher')
 
 
 def base(
-  *, method: str = 'peeraid', student: str = 'resnet18', peer: str = 'resnet18'
+  *,
+  method: str = 'peeraid',
+  student: str = 'resnet18',
+  peer: str = 'resnet18',
+  teacher: str = 'resnet18',
 ) -> ml_collections.ConfigDict:
   """Returns every field with its default: PeerAiD's CIFAR-10 run.
 
@@ -93,6 +59,7 @@ def base(
     method: a key of `methods.METHODS`; it decides which fields exist.
     student: a key of `models.MODELS`.
     peer: likewise; only for methods that have a peer.
+    teacher: likewise; only for methods that have a teacher, or two.
   """
   from peeraid_jax import methods
 
@@ -113,6 +80,7 @@ def base(
   model = config.model = ml_collections.ConfigDict()
   model.student = student
   model.width = 64  # base channels; 64 is the published network
+  model.normalization = 'none'  # of the images, inside all networks
 
   config.method = ml_collections.ConfigDict()
   config.method.name = method
@@ -125,7 +93,7 @@ def base(
   attack.steps = 10  # gradients of the training attack
   attack.start = 'normal'  # 'normal', 'uniform' in the ball, or 'none'
   attack.start_scale = 0.001  # standard deviation of the normal start
-  if method == 'pgd_at':
+  if method in _UNIFORM_START:
     attack.start = 'uniform'
 
   train = config.train = ml_collections.ConfigDict()
@@ -136,6 +104,12 @@ def base(
 
   config.optimizer = ml_collections.ConfigDict()
   config.optimizer.student = _optimizer()
+
+  awp = config.awp = ml_collections.ConfigDict()
+  awp.enabled = method == 'ltd'  # adversarial weight perturbation
+  awp.gamma = 0.005  # its length, relative to each kernel's norm
+  awp.start_epoch = 9 if method == 'ltd' else 0  # first perturbed, from 0
+  awp.roles = ('student',)  # networks that are perturbed
 
   swa = config.swa = ml_collections.ConfigDict()
   swa.enabled = True  # stochastic weight averaging of the student
@@ -157,7 +131,33 @@ def base(
     model.peer = peer
     model.peer_from = ''  # work directory of a run to start the peer from
     config.optimizer.peer = _optimizer()
+  if method == 'ltd':
+    model.student_temperature = 1.0  # divides its logits, always
+  for role, trained_by in TEACHERS.get(method, {}).items():
+    model[role] = teacher
+    model[f'{role}_width'] = 0  # 0: model.width
+    choices = f'method={trained_by},student={teacher}'
+    config[role] = _teacher(f':{choices}')
+  if method in TEACHERS:
+    # AGKD-BML's student goes on from its teacher's parameters.
+    config.teacher.initialise_student = method == 'agkd_bml'
   return config
+
+
+def _teacher(train_config: str) -> ml_collections.ConfigDict:
+  """Where one teacher comes from."""
+  return ml_collections.ConfigDict(
+    {
+      # Work directory of the run that trained it; '' trains one below this
+      # run's own work directory, or uses the one that is there.
+      'workdir': '',
+      'role': 'student',  # of that run: or 'student_swa', 'peer'
+      'checkpoint': 'best',  # or 'latest'
+      # FILE:CHOICES of the config that trains it; without FILE, this one's.
+      'train_config': train_config,
+      'train_overrides': (),  # of that config, such as ('train.epochs=100',)
+    }
+  )
 
 
 def _optimizer() -> ml_collections.ConfigDict:
@@ -184,10 +184,37 @@ def set_decays(config: ml_collections.ConfigDict, epochs: int, decays) -> None:
 
 def roles(config: ml_collections.ConfigDict) -> dict[str, str]:
   """Returns role -> model name of the networks in a run."""
-  found = {'student': config.model.student}
-  if 'peer' in config.model:
-    found['peer'] = config.model.peer
-  return found
+  known = ('student', 'peer', *TEACHER_ROLES)
+  return {role: config.model[role] for role in known if role in config.model}
+
+
+def width(config: ml_collections.ConfigDict, role: str) -> int:
+  """Returns the base channels of a role's network."""
+  return config.model.get(f'{role}_width', 0) or config.model.width
+
+
+def temperature(config: ml_collections.ConfigDict, role: str) -> float:
+  """Returns what divides the logits of a role's network."""
+  return config.model.get(f'{role}_temperature', 1.0)
+
+
+def load(argument: str) -> ml_collections.ConfigDict:
+  """Loads a config file with its choices, as --config does.
+
+  Args:
+    argument: FILE or FILE:CHOICES.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: an unknown choice.
+  """
+  path, colon, choices = argument.partition(':')
+  if not os.path.isfile(path) or not path.endswith('.py'):
+    raise FileNotFoundError(f'{path!r} is not a config file')
+  spec = importlib.util.spec_from_file_location('config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(*([choices] if colon else []))
 
 
 def flatten(config) -> dict[str, Any]:

@@ -84,3 +84,158 @@ def margin(
   right = jnp.sum(jnp.where(true, logits, 0), axis=-1)
   wrong = jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
   return -jnp.maximum(right - wrong + kappa, 0)
+
+
+def soft_cross_entropy(target: chex.Array, logits: chex.Array) -> chex.Array:
+  """Cross-entropy against distributions.
+
+  Args:
+    target: [..., C], probabilities.
+    logits: [..., C].
+
+  Returns:
+    [...].
+  """
+  chex.assert_equal_shape([target, logits])
+  return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1)
+
+
+def smoothed_cross_entropy(
+  logits: chex.Array, labels: chex.Array, *, smoothing: float
+) -> chex.Array:
+  """Cross-entropy against labels that are right with 1 - smoothing.
+
+  The rest is spread over the other classes, as in AGKD-BML's code; PyTorch
+  spreads it over all of them.
+
+  Args:
+    logits: [..., C].
+    labels: int [...].
+    smoothing: probability of the other classes together.
+
+  Returns:
+    [...].
+  """
+  classes = logits.shape[-1]
+  true = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+  rest = smoothing / max(classes - 1, 1)
+  return soft_cross_entropy(true * (1 - smoothing - rest) + rest, logits)
+
+
+def runner_up(logits: chex.Array, labels: chex.Array) -> chex.Array:
+  """MART's second half of the boosted cross-entropy.
+
+  -log(1.0001 - p + 1e-12) with p the largest probability of a wrong class.
+
+  Args:
+    logits: [..., C].
+    labels: int [...].
+
+  Returns:
+    [...].
+
+  Reference:
+    Wang et al., Improving Adversarial Robustness Requires Revisiting
+    Misclassified Examples, 2020; constants of the authors' code.
+  """
+  probs = jax.nn.softmax(logits)
+  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+  # By logits, as top-1 or, where that is the label, top-2.
+  wrong = jnp.argmax(jnp.where(true, -jnp.inf, logits), axis=-1)
+  p = jnp.take_along_axis(probs, wrong[..., None], -1)[..., 0]
+  return -jnp.log(1.0001 - p + 1e-12)
+
+
+def misclassification_kl(
+  clean_logits: chex.Array, adv_logits: chex.Array, labels: chex.Array
+) -> chex.Array:
+  """MART's KL(clean || adversarial), heavier where the clean one is unsure.
+
+  Both the target and the weight 1.0000001 - p_y carry gradient, as in the
+  authors' code.
+
+  Args:
+    clean_logits, adv_logits: [..., C].
+    labels: int [...].
+
+  Returns:
+    [...].
+
+  Reference:
+    As of `runner_up`.
+  """
+  chex.assert_equal_shape([clean_logits, adv_logits])
+  log_clean = jax.nn.log_softmax(clean_logits)
+  clean = jnp.exp(log_clean)
+  log_adv = jnp.log(jax.nn.softmax(adv_logits) + 1e-12)
+  right = jnp.take_along_axis(clean, labels[..., None], -1)[..., 0]
+  divergence = jnp.sum(clean * (log_clean - log_adv), axis=-1)
+  return divergence * (1.0000001 - right)
+
+
+def attention_map(features: chex.Array) -> chex.Array:
+  """AGKD's attention: channels summed, scaled to [0, 1] per example.
+
+  Minimum and maximum carry gradient, as in the authors' code. A constant map
+  becomes zeros (there 0 / 0).
+
+  Args:
+    features: [B, h, w, channels].
+
+  Returns:
+    float32 [B, h, w].
+
+  Reference:
+    Wang et al., AGKD-BML: Defense Against Adversarial Attack by Attention
+    Guided Knowledge Distillation and Bi-directional Metric Learning, 2021.
+  """
+  chex.assert_rank(features, 4)
+  total = jnp.sum(
+    features, axis=-1, dtype=jnp.promote_types(features.dtype, jnp.float32)
+  )
+  raised = total - jnp.min(total, axis=(1, 2), keepdims=True)
+  highest = jnp.max(raised, axis=(1, 2), keepdims=True)
+  flat = highest == 0
+  return jnp.where(flat, 0, raised / jnp.where(flat, 1, highest))
+
+
+def angular_distance(u: chex.Array, v: chex.Array) -> chex.Array:
+  """1 - |cos(u, v)|, at least 0.
+
+  Args:
+    u, v: [..., D].
+
+  Returns:
+    [...].
+  """
+  chex.assert_equal_shape([u, v])
+  product = jnp.abs(jnp.sum(u * v, axis=-1))
+  # A vector of zeros has no angle; the bound keeps its gradient finite.
+  squares = jnp.sum(u * u, axis=-1) * jnp.sum(v * v, axis=-1)
+  norms = jnp.sqrt(jnp.maximum(squares, 1e-24))
+  return 1 - jnp.minimum(product, norms) / norms
+
+
+def triplet(
+  anchor: chex.Array,
+  positive: chex.Array,
+  negative: chex.Array,
+  *,
+  margin: float,
+) -> chex.Array:
+  """Hinge on angular distances: max(0, margin + D(a, p) - D(a, n)).
+
+  Args:
+    anchor, positive, negative: [..., D].
+    margin: by which the negative should be farther.
+
+  Returns:
+    [...].
+
+  Reference:
+    As of `attention_map`; the distance is TLA's (Mao et al., Metric Learning
+    for Adversarial Robustness, 2019).
+  """
+  near = angular_distance(anchor, positive)
+  far = angular_distance(anchor, negative)
+  return jnp.maximum(0, margin + near - far)

@@ -4,7 +4,6 @@ python -m peeraid_jax.main --config=configs/digits.py [--workdir=DIR]
   [--mode=train|evaluate] [--config.any.field=value]
 """
 
-import importlib.util
 import os
 import pathlib
 import re
@@ -44,15 +43,6 @@ def _config_argument(argv: list[str]) -> str:
   return ''
 
 
-def _load_config(argument: str):
-  """Loads a config file as the flag does, without overrides."""
-  path, colon, choices = argument.partition(':')
-  spec = importlib.util.spec_from_file_location('config', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(*([choices] if colon else []))
-
-
 def _explain(error: Exception, argv: list[str]) -> str:
   """Returns what is wrong with the flags, in one paragraph."""
   text = str(error)
@@ -62,7 +52,7 @@ def _explain(error: Exception, argv: list[str]) -> str:
   if isinstance(error, KeyError | AttributeError):
     from peeraid_jax import config as config_lib
 
-    config = _load_config(_config_argument(argv))
+    config = config_lib.load(_config_argument(argv))
     known = config_lib.flatten(config)
     for argument in argv:
       match = re.match(r'--?(?:no)?config\.([\w.]+)', argument)

@@ -26,14 +26,21 @@ class Net(flax.struct.PyTreeNode):
     params: trained parameters, float32.
     batch_stats: running statistics of batch norm, float32.
     module: the Flax module, called as `create` of `models` says.
+    temperature: divides the logits, in training and in inference (LTD).
   """
 
   params: Any
   batch_stats: Any
   module: nn.Module = flax.struct.field(pytree_node=False)
+  temperature: float = flax.struct.field(pytree_node=False, default=1.0)
 
   def _variables(self):
     return {'params': self.params, 'batch_stats': self.batch_stats}
+
+  def _cooled(self, output: layers.Output) -> layers.Output:
+    if self.temperature == 1:
+      return output
+    return output._replace(logits=output.logits / self.temperature)
 
   def eval(self, images: chex.Array) -> layers.Output:
     """Applies the network with running statistics.
@@ -42,7 +49,8 @@ class Net(flax.struct.PyTreeNode):
       images: float32 [B, H, W, C] in [0, 1].
     """
     chex.assert_rank(images, 4)
-    return self.module.apply(self._variables(), images, train=False)
+    output = self.module.apply(self._variables(), images, train=False)
+    return self._cooled(output)
 
   def train(
     self, images: chex.Array, *, updates: int = 1
@@ -71,7 +79,8 @@ class Net(flax.struct.PyTreeNode):
       stats = jax.tree.map(
         lambda old, new: old + share * (new - old), self.batch_stats, once
       )
-    return output, self.replace(batch_stats=jax.lax.stop_gradient(stats))
+    moved = self.replace(batch_stats=jax.lax.stop_gradient(stats))
+    return self._cooled(output), moved
 
   def take_in_again(self, before: 'Net', after: 'Net') -> 'Net':
     """Updates the running statistics by a batch that was seen already.
@@ -98,16 +107,20 @@ def _init(module, key, images):
   return module.init(key, images)
 
 
-def create(module: nn.Module, key: chex.PRNGKey, shape) -> Net:
+def create(
+  module: nn.Module, key: chex.PRNGKey, shape, *, temperature: float = 1.0
+) -> Net:
   """Initialises a network.
 
   Args:
     module: from `models.create`.
     key: of the initial parameters.
     shape: [H, W, C] of an image.
+    temperature: divides the logits.
   """
   variables = _init(module, key, jnp.zeros((1, *shape)))
-  return Net(variables['params'], variables.get('batch_stats', {}), module)
+  stats = variables.get('batch_stats', {})
+  return Net(variables['params'], stats, module, temperature)
 
 
 def count_params(net: Net) -> int:

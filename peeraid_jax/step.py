@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from peeraid_jax import awp as awp_lib
 from peeraid_jax import nets as nets_lib
 from peeraid_jax import parallel
 from peeraid_jax.data import batches
@@ -59,6 +60,8 @@ def make_train_step(
   *,
   padding: int,
   flip: bool,
+  steps_per_epoch: int = 1,
+  awp: awp_lib.AWP | None = None,
 ) -> Callable:
   """Returns the per-device training step.
 
@@ -66,6 +69,8 @@ def make_train_step(
     method: what is crafted and what is minimised.
     optimizers: trained role -> optimizer.
     padding, flip: augmentation, as in `batches.augment`.
+    steps_per_epoch: tells methods and AWP the epoch of a step.
+    awp: perturbs weights before the gradients that train; None does not.
 
   Returns:
     step(state, rows, data, key) -> (state, metrics), with collectives over
@@ -80,7 +85,11 @@ def make_train_step(
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
     raw = batches.take(data, rows.index)
     images = batches.augment(raw.images, keys[:, 0], padding=padding, flip=flip)
-    batch = raw._replace(images=images)
+    epoch = state.step // steps_per_epoch
+    batch = raw._replace(images=images, epoch=epoch)
+    if method.draws_by_class:
+      pool = batches.Pool(data, padding=padding, flip=flip)
+      batch = batch._replace(pool=pool)
     nets = {role: state.nets[role] for role in roles}
 
     adv = jax.lax.stop_gradient(method.craft(nets, batch, keys[:, 1]))
@@ -94,7 +103,18 @@ def make_train_step(
 
     params = {role: nets[role].params for role in method.trained}
     value_and_grad = jax.value_and_grad(joint_loss, has_aux=True)
-    (loss, (nets, metrics)), grads = value_and_grad(params)
+    perturbed, moved = dict(params), {}
+    if awp is not None:
+      # This pass leaves no trace but the direction: its running statistics
+      # are dropped.
+      ascent = jax.lax.pmean(value_and_grad(params)[1], parallel.AXIS)
+      gamma = jnp.where(epoch >= awp.start_epoch, awp.gamma, 0.0)
+      for role in awp.roles:
+        moved[role] = awp_lib.perturbation(
+          params[role], ascent[role], gamma=gamma
+        )
+        perturbed[role] = optax.apply_updates(params[role], moved[role])
+    (loss, (nets, metrics)), grads = value_and_grad(perturbed)
     # pmap does not sum the gradients of replicated parameters by itself.
     grads, metrics = jax.lax.pmean(
       (grads, {'loss': loss, **metrics}), parallel.AXIS
@@ -103,9 +123,13 @@ def make_train_step(
     opt_states = dict(state.opt_states)
     for role in method.trained:
       updates, opt_states[role] = optimizers[role].update(
-        grads[role], opt_states[role], params[role]
+        grads[role], opt_states[role], perturbed[role]
       )
-      new_params = optax.apply_updates(params[role], updates)
+      # As the authors do: the optimizer, its decay included, works at the
+      # perturbed weights, and then the perturbation is taken back.
+      new_params = optax.apply_updates(perturbed[role], updates)
+      if role in moved:
+        new_params = jax.tree.map(jnp.subtract, new_params, moved[role])
       nets[role] = nets[role].replace(params=new_params)
       metrics[f'{role}/grad_norm'] = optax.tree.norm(grads[role])
     new = state.replace(

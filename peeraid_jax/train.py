@@ -16,10 +16,10 @@ from peeraid_jax import (
   metrics,
   parallel,
   swa,
+  teachers,
 )
-from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
-from peeraid_jax.data import batches, facts
+from peeraid_jax.data import batches
 
 # (state, tick) -> scalars of the selection set, with '<role>/<attack>' names
 Selection = Callable[..., dict[str, float]]
@@ -28,34 +28,19 @@ Selection = Callable[..., dict[str, float]]
 _TRAIN_STREAM, _SWA_STREAM = 0, 1
 
 
-def _network(config: ml_collections.ConfigDict, role: str) -> str:
-  """Says what network a role has; equal texts have equal parameters."""
-  classes = facts.get(config.data.name).num_classes
-  name = config_lib.roles(config)[role]
-  return f'{name} of width {config.model.width} for {classes} classes'
+def initial_state(
+  config: ml_collections.ConfigDict, workdir
+) -> tuple[step_lib.State, dict[str, Any]]:
+  """Builds the first state; some networks may come from earlier runs.
 
-
-def initial_state(config: ml_collections.ConfigDict) -> step_lib.State:
-  """Builds the first state; the peer may come from an earlier run.
+  Returns:
+    (state, where those networks come from), as `teachers.load` does.
 
   Raises:
-    FileNotFoundError: there is no earlier run, or it saved nothing yet.
-    ValueError: the earlier run's student is another network.
+    FileNotFoundError, ValueError: as of `teachers.load`.
   """
-  state = build.state(config)
-  source = config.model.get('peer_from', '')
-  if source:
-    earlier = checkpoint.read_config(source)
-    found, wanted = _network(earlier, 'student'), _network(config, 'peer')
-    if found != wanted:
-      raise ValueError(
-        f'config.model.peer_from={source}: its student is {found}, this '
-        f"run's peer is {wanted}"
-      )
-    loaded = checkpoint.restore(source, which='best').nets['student']
-    peer = loaded.replace(module=state.nets['peer'].module)
-    state = state.replace(nets={**state.nets, 'peer': peer})
-  return parallel.replicate(state)
+  state, told = teachers.load(config, workdir, build.state(config))
+  return parallel.replicate(state), told
 
 
 class _Log:
@@ -139,16 +124,13 @@ class _Trainer:
     self.per_epoch = build.steps_per_epoch(self.examples, size)
     self.total = self.per_epoch * config.train.epochs
     self.schedules = build.schedules(config, self.per_epoch)
-    augmentation = {'padding': config.data.padding, 'flip': config.data.flip}
     self.step_fn = step_lib.compile_train_step(
-      step_lib.make_train_step(
-        build.method(config),
-        build.optimizers(config, self.per_epoch),
-        **augmentation,
-      )
+      build.train_step(config, self.per_epoch)
     )
-    self.reestimate = swa.make_reestimate(**augmentation)
-    self.resident = parallel.replicate(batches.Resident(*data))
+    self.reestimate = swa.make_reestimate(
+      padding=config.data.padding, flip=config.data.flip
+    )
+    self.resident = parallel.replicate(build.resident(config, data))
     key = jax.random.key(config.seed)
     self.train_key = jax.random.fold_in(key, _TRAIN_STREAM)
     self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
@@ -265,7 +247,7 @@ def train(
   """
   meta: dict[str, Any] = {'epoch_ended': False, 'best': {}}
   if checkpoint.latest_step(workdir) is None:
-    state = initial_state(config)
+    state, meta['teachers'] = initial_state(config, workdir)
   else:
     state, meta = checkpoint.restore_with_meta(workdir)
     metrics.say(f'resuming from step {int(state.step)}')

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 
 from peeraid_jax import attacks, methods, models
@@ -22,6 +24,10 @@ def _number(low: float, high: float = math.inf):
   if high != math.inf:
     says = f'a number from {low} to {high}'
   return lambda v: not isinstance(v, bool) and low <= v <= high, says
+
+
+def _positive():
+  return lambda v: not isinstance(v, bool) and v > 0, 'a number above 0'
 
 
 def _one_of(*known: str):
@@ -53,6 +59,9 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   yield 'data.validation_examples', _whole(1)
   yield 'data.padding', _whole(0)
   yield 'model.width', _whole(1)
+  yield 'model.normalization', _one_of(*models.NORMALIZATIONS)
+  if 'student_temperature' in config.model:
+    yield 'model.student_temperature', _positive()
   for role in config_lib.roles(config):
     yield f'model.{role}', model
   yield 'attack.norm', _one_of(*attacks.NORMS)
@@ -72,6 +81,13 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   for role in config.optimizer:
     for field, rule in _OPTIMIZER_RULES.items():
       yield f'optimizer.{role}.{field}', rule
+  yield 'awp.gamma', _number(0)
+  yield 'awp.start_epoch', _whole(0)
+  for role in config_lib.TEACHER_ROLES:
+    if role in config.model:
+      yield f'model.{role}_width', _whole(0)
+      yield f'{role}.role', _one_of('student', 'student_swa', 'peer')
+      yield f'{role}.checkpoint', _one_of('best', 'latest')
   yield 'swa.start_epoch', _whole(0)
   yield 'eval.examples', _whole(0)
   yield 'eval.every_epochs', _whole(1)
@@ -102,14 +118,65 @@ def validate(config: ml_collections.ConfigDict) -> None:
   if not config.eval.attacks:
     raise ValueError(f'config.eval.attacks is empty; known: {attacks.KNOWN}')
   # A method checks its own hyperparameters when it is built.
-  methods.create(
+  trained = methods.create(
     config.method.name, lambda *a: None, **config.method.kwargs.to_dict()
-  )
+  ).trained
+  perturbed = config.awp.roles
+  if not perturbed or not set(perturbed) <= set(trained):
+    raise ValueError(
+      f'config.awp.roles={perturbed} should be one or more of '
+      f'{", ".join(map(repr, trained))}, the networks that are trained'
+    )
   kwargs = config.method.kwargs
   if kwargs.get('freeze_peer', False) and not config.model.peer_from:
     raise ValueError(
       'config.method.kwargs.freeze_peer=True needs a trained peer: name its '
       'work directory with --config.model.peer_from=DIR'
+    )
+  if 'teacher' in config.model and config.teacher.initialise_student:
+    student, teacher = (
+      (config.model[r], config_lib.width(config, r))
+      for r in ('student', 'teacher')
+    )
+    if student != teacher:
+      raise ValueError(
+        'config.teacher.initialise_student=True needs a student like the '
+        f'teacher; they are {student[0]} of width {student[1]} and '
+        f'{teacher[0]} of width {teacher[1]}'
+      )
+  if kwargs.get('agkd', False):
+    _check_attention(config)
+
+
+def _check_attention(config) -> None:
+  """Attention needs a feature map of more than one pixel, and like maps."""
+  known = facts.get(config.data.name)
+
+  def features(role):
+    module = models.create(
+      config_lib.roles(config)[role],
+      num_classes=known.num_classes,
+      width=config_lib.width(config, role),
+    )
+    images = jnp.zeros((1, *known.shape))
+    made = jax.eval_shape(
+      lambda: module.init_with_output(jax.random.key(0), images)[0]
+    )
+    return made.features.shape[1:3]
+
+  ours, theirs = features('student'), features('teacher')
+  if ours == (1, 1):
+    raise ValueError(
+      f'config.model.student={config.model.student!r} ends in a feature map '
+      f'of 1x1 on {config.data.name}: there is no attention to distil. Choose '
+      'another one (student=wideresnet28x10 ends in 2x2 on 8x8 images), or '
+      'config.method.kwargs.agkd=False'
+    )
+  if ours != theirs:
+    raise ValueError(
+      f'config.model.teacher={config.model.teacher!r} ends in a feature map '
+      f'of {theirs[0]}x{theirs[1]}, the student in one of '
+      f'{ours[0]}x{ours[1]}: attention maps should be alike'
     )
 
 
@@ -124,6 +191,17 @@ def notes(config: ml_collections.ConfigDict) -> list[str]:
         f'optimizer.{role}.decay_epochs={settings.decay_epochs}: the run '
         f'ends after {epochs} epochs and does not reach {late}'
       )
+  begin = config.method.kwargs.get('begin_epoch', 0)
+  if begin >= epochs:
+    found.append(
+      f'method.kwargs.begin_epoch={begin}: the run ends after {epochs} '
+      'epochs, the student will not trust itself'
+    )
+  if config.awp.enabled and config.awp.start_epoch >= epochs:
+    found.append(
+      f'awp.start_epoch={config.awp.start_epoch}: the run ends after '
+      f'{epochs} epochs, no weight will be perturbed'
+    )
   if config.swa.enabled and config.swa.start_epoch >= epochs:
     found.append(
       f'swa.start_epoch={config.swa.start_epoch}: the run ends after '

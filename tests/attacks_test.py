@@ -182,5 +182,35 @@ class AttacksTest(chex.TestCase, parameterized.TestCase):
       _attack(name, 'Linf')
 
 
+class CarryTest(chex.TestCase):
+  def test_carry_goes_through_every_gradient(self):
+    images, labels = _points(4)
+
+    def objective(x, seen):
+      values = losses.cross_entropy(_linear(x), labels)
+      return values, seen + jnp.array([1.0, x.sum()])
+
+    settings = {'epsilon': 0.1, 'step_size': 0.05, 'steps': 2, 'start': 'none'}
+    key = jax.random.key(0)
+    adv, seen = attacks.maximise(
+      objective, images, key, carry=jnp.zeros(2), **settings
+    )
+    plain = attacks.maximise(
+      lambda x: losses.cross_entropy(_linear(x), labels),
+      images,
+      key,
+      **settings,
+    )
+    np.testing.assert_array_equal(adv, plain)
+    half = attacks.maximise(
+      lambda x: losses.cross_entropy(_linear(x), labels),
+      images,
+      key,
+      **{**settings, 'steps': 1},
+    )
+    # It was evaluated at the image and after the first step.
+    np.testing.assert_allclose(seen, [2, images.sum() + half.sum()], rtol=1e-6)
+
+
 if __name__ == '__main__':
   absltest.main()

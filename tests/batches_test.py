@@ -76,5 +76,49 @@ class AugmentTest(chex.TestCase):
     np.testing.assert_array_equal(batch.labels, [2, 1])
 
 
+class PoolTest(chex.TestCase):
+  def setUp(self):
+    super().setUp()
+    # An image's only value is its row.
+    self.labels = np.array([2, 0, 1, 2, 0, 2, 2], np.int32)
+    images = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1)
+    classes = batches.classes_of(self.labels, 3)
+    data = batches.Resident(images, self.labels, classes)
+    data = jax.tree.map(jnp.asarray, data)
+    self.pool = batches.Pool(data, padding=0, flip=False)
+
+  def _rows(self, wanted, seed=0):
+    keys = batches.keys_of(jax.random.key(seed), jnp.arange(len(wanted)))
+    images = self.pool.draw(jnp.asarray(wanted), keys)
+    return np.round(np.asarray(images).ravel() * 255).astype(int)
+
+  def test_every_image_of_the_class_and_no_other(self):
+    wanted = np.tile([0, 1, 2], 200)
+    rows = self._rows(wanted)
+    np.testing.assert_array_equal(self.labels[rows], wanted)
+    self.assertEqual(set(rows), set(range(7)))
+    # 200 draws of four images: five standard deviations around 50.
+    counts = np.bincount(rows[wanted == 2], minlength=7)[[0, 3, 5, 6]]
+    self.assertLess(np.abs(counts - 50).max(), 5 * np.sqrt(200 * 3 / 16))
+
+  def test_draws_depend_on_the_key(self):
+    wanted = np.full(50, 2)
+    self.assertFalse(
+      np.array_equal(self._rows(wanted), self._rows(wanted, seed=1))
+    )
+
+  def test_freshly_augmented(self):
+    keys = batches.keys_of(jax.random.key(0), jnp.arange(100))
+    pool = self.pool.replace(padding=1)
+    images = pool.draw(jnp.full(100, 1), keys)
+    # Row 2 is the only one of class 1; a shift loses the only pixel.
+    kept = np.asarray(images).ravel() > 0
+    self.assertBetween(kept.mean(), 0.01, 0.3)
+
+  def test_class_without_images(self):
+    with self.assertRaisesRegex(ValueError, 'none of class 3, 4; use more'):
+      batches.classes_of(self.labels, 5)
+
+
 if __name__ == '__main__':
   absltest.main()

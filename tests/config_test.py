@@ -104,14 +104,122 @@ class OfficialTest(parameterized.TestCase):
     self.assertEqual(list(config.optimizer), ['student'])
 
 
+# Method -> what its authors ran on CIFAR-10: student, learning rate, weight
+# decay, epochs, decays (from 0), epsilon, start of the attack, averaging.
+_8 = 8 / 255
+RECIPES = {
+  'natural': (
+    'resnet18', 0.1, 2e-4, 300, (214, 259, 284), _8, 'normal', True,
+  ),
+  'pgd_at': ('resnet18', 0.1, 2e-4, 300, (214, 259, 284), _8, 'uniform', True),
+  'trades': ('resnet18', 0.1, 2e-4, 76, (74,), 0.031, 'normal', False),
+  'mart': ('resnet18', 0.01, 3.5e-3, 120, (74, 89, 99), 0.031, 'normal', False),
+  'ard': ('resnet18', 0.1, 2e-4, 200, (100, 150), _8, 'uniform', False),
+  'rslad': ('resnet18', 0.1, 2e-4, 300, (215, 260, 285), _8, 'normal', False),
+  'akd2': (
+    'preactresnet18_rice', 0.1, 5e-4, 200, (50, 150), _8, 'uniform', True,
+  ),
+  'iad1': ('resnet18', 0.1, 2e-4, 200, (100, 150), _8, 'uniform', False),
+  'iad2': ('resnet18', 0.1, 2e-4, 200, (100, 150), _8, 'uniform', False),
+  'adaad': ('resnet18', 0.1, 5e-4, 200, (100, 150), _8, 'normal', False),
+  'adaiad': ('resnet18', 0.1, 5e-4, 200, (100, 150), _8, 'normal', False),
+  'ltd': ('wideresnet34x10', 0.1, 5e-4, 200, (100, 150), _8, 'normal', False),
+  'agkd_bml': (
+    'wideresnet28x10', 0.1, 2e-4, 200, (100, 150), _8, 'uniform', False,
+  ),
+}  # fmt: skip
+
+
+class RecipeTest(parameterized.TestCase):
+  @parameterized.parameters(*RECIPES)
+  def test_settings(self, method):
+    config = _config('cifar10', f'method={method}')
+    optimizer = config.optimizer.student
+    self.assertEqual(
+      (
+        config.model.student,
+        optimizer.learning_rate,
+        optimizer.weight_decay,
+        config.train.epochs,
+        optimizer.decay_epochs,
+        config.attack.epsilon,
+        config.attack.start,
+        config.swa.enabled,
+      ),
+      RECIPES[method],
+    )
+    self.assertEqual(config.attack.steps, 10)
+    self.assertEqual(config.train.batch_size, 128)
+    self.assertEqual(config.awp.enabled, method == 'ltd')
+
+  def test_every_method_has_a_row(self):
+    self.assertEqual({*RECIPES, 'peeraid'}, set(methods.METHODS))
+
+  def test_wide_mart(self):
+    config = _config('cifar10', 'method=mart,student=wideresnet34x10')
+    optimizer = config.optimizer.student
+    self.assertEqual(config.method.kwargs.beta, 6)
+    self.assertEqual(optimizer.learning_rate, 0.1)
+    self.assertEqual(optimizer.weight_decay, 7e-4)
+    self.assertEqual(optimizer.decay_epochs, (74, 89))
+    self.assertEqual(config.train.epochs, 90)
+
+  def test_ltd_is_trades_awp_with_a_natural_teacher_of_its_kind(self):
+    config = _config('cifar10', 'method=ltd')
+    self.assertEqual(
+      config.awp.to_dict(),
+      {
+        'enabled': True,
+        'gamma': 0.005,
+        'start_epoch': 9,
+        'roles': ('student',),
+      },
+    )
+    self.assertEqual(config.method.kwargs.temperature, 5)
+    self.assertEqual(config.model.student_temperature, 1)
+    self.assertEqual(config.model.teacher, 'wideresnet34x10')
+    self.assertEqual(
+      config.teacher.train_config, ':method=natural,student=wideresnet34x10'
+    )
+
+  def test_agkd_bml_starts_from_its_teacher_on_images_of_minus_1_to_1(self):
+    for name in ('cifar10', 'svhn'):
+      config = _config(name, 'method=agkd_bml')
+      self.assertTrue(config.teacher.initialise_student)
+      self.assertEqual(config.model.teacher, 'wideresnet28x10')
+      self.assertEqual(config.model.normalization, 'half')
+      self.assertEqual(config.eval.select_attack, 'clean')
+
+  def test_robust_teachers_of_rslad(self):
+    config = _config('cifar10', 'method=rslad')
+    self.assertEqual(config.model.teacher, 'wideresnet34x10')
+    self.assertIn('method=trades', config.teacher.train_config)
+    config = _config('cifar10', 'method=rslad,teacher=resnet18')
+    self.assertEqual(config.model.teacher, 'resnet18')
+
+  def test_cifar100(self):
+    self.assertEqual(_config('cifar100', 'method=ard').train.batch_size, 256)
+    self.assertEqual(
+      _config('cifar100', 'method=akd2').model.normalization, 'cifar100'
+    )
+
+  def test_two_teachers(self):
+    for method in ('akd2', 'iad2'):
+      config = _config('cifar10', f'method={method}')
+      self.assertIn('method=pgd_at', config.teacher.train_config)
+      self.assertIn('method=natural', config.natural_teacher.train_config)
+
+
 class ConfigTest(parameterized.TestCase):
   @parameterized.parameters(*itertools.product(FILES, methods.METHODS))
   def test_every_file_takes_every_method(self, name, method):
     config = _config(name, f'method={method}')
     validate.validate(config)
     self.assertEqual(config.data.name, name)
-    trained = build.method(config).trained
-    self.assertEqual(set(trained), set(config.optimizer))
+    built = build.method(config)
+    self.assertEqual(set(built.trained), set(config.optimizer))
+    roles = {*built.trained, *built.fixed}
+    self.assertEqual(roles, set(config_lib.roles(config)))
 
   @parameterized.parameters(
     ('method=foo', 'method=foo is unknown; known: natural, pgd_at'),
@@ -139,6 +247,9 @@ class ConfigTest(parameterized.TestCase):
     ('train__batch_size', 0, 'at least 1'),
     ('optimizer__peer__momentum', 1.5, 'from 0 to 1'),
     ('optimizer__student__decay_epochs', (20, 10), 'rising whole epochs'),
+    ('model__normalization', 'imagenet', "one of 'none', 'half'"),
+    ('awp__gamma', -0.1, 'at least 0'),
+    ('awp__roles', ('teacher',), "one or more of 'student', 'peer'"),
     ('eval__select_on', 'train', "one of 'validation', 'test'"),
     ('eval__checkpoint', 'last', "one of 'best', 'latest'"),
   )
@@ -171,12 +282,52 @@ class ConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       validate.validate(config)
 
+  @parameterized.parameters(
+    ('ltd', 'temperature', 0.0, 'temperature=0.0 should be above 0'),
+    ('ltd', 'hard_weight', 1.5, r'hard_weight=1.5 should be in \[0, 1\]'),
+    ('ltd', 'base_loss', 'mart', "'mart' is unknown; known: trades, at"),
+    ('ard', 'alpha', -0.5, r'alpha=-0.5 should be in \[0, 1\]'),
+    ('rslad', 'reduction', 'sum', "'sum' is unknown; known: batchmean, mean"),
+    ('mart', 'beta', float('nan'), 'beta=nan should be at least 0'),
+    ('agkd_bml', 'statistics', 'x', "'x' is unknown; known: joint, separate"),
+  )
+  def test_hyperparameters_of_others(self, method, name, value, message):
+    config = helpers.config(method)
+    config.method.kwargs[name] = value
+    with self.assertRaisesRegex(ValueError, message):
+      validate.validate(config)
+
+  @parameterized.parameters(
+    ('ltd', 'model__student_temperature', 0.0, 'above 0'),
+    ('ltd', 'teacher__role', 'x', "one of 'student', 'student_swa', 'peer'"),
+    ('akd2', 'natural_teacher__checkpoint', 'x', "one of 'best', 'latest'"),
+  )
+  def test_teacher_fields(self, method, field, value, says):
+    config = helpers.config(method, **{field: value})
+    with self.assertRaisesRegex(ValueError, says):
+      validate.validate(config)
+
+  def test_attention_needs_a_map(self):
+    config = _config('digits', 'method=agkd_bml,student=resnet18')
+    with self.assertRaisesRegex(ValueError, '1x1 on digits: .* no attention'):
+      validate.validate(config)
+    config.method.kwargs.agkd = False
+    validate.validate(config)
+    config = helpers.config('agkd_bml', model__teacher='wideresnet28x10')
+    with self.assertRaisesRegex(ValueError, 'needs a student like the teacher'):
+      validate.validate(config)
+    config.teacher.initialise_student = False
+    with self.assertRaisesRegex(ValueError, '2x2, the student in one of 4x4'):
+      validate.validate(config)
+
   def test_notes(self):
     self.assertEqual(validate.notes(helpers.config()), [])
     notes = validate.notes(helpers.config(train__epochs=1))
     self.assertLen(notes, 3)
     self.assertIn('optimizer.peer.decay_epochs=(1,)', notes[0])
     self.assertIn('nothing will be averaged', notes[2])
+    config = helpers.config('ltd', awp__start_epoch=9)
+    self.assertIn('no weight will be perturbed', validate.notes(config)[0])
 
   def test_json_round_trip(self):
     config = helpers.config()

@@ -1,14 +1,28 @@
 """Experiments: every listed run is a valid config, every result is filed."""
 
+import ast
 import importlib
 import json
 import pathlib
+import re
+import shlex
 
 from absl.testing import absltest, parameterized
 
 from experiments import run, runs
 from peeraid_jax import config as config_lib
-from peeraid_jax import validate
+from peeraid_jax import teachers, validate
+
+# Fields that are younger than some results, with the value that changes
+# nothing.
+LATER = {
+  'awp.enabled': False,
+  'awp.gamma': 0.005,
+  'awp.roles': ['student'],
+  'awp.start_epoch': 0,
+  'model.normalization': 'none',
+  'method.kwargs.label_smoothing': 0.0,
+}
 
 
 def _config(name):
@@ -19,6 +33,50 @@ def _config(name):
   config.lock()
   config.update_from_flattened_dict(overrides)
   return config
+
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _commands():
+  """Returns every command that the documents show for training."""
+  found = set()
+  for path in ('README.md', 'experiments/README.md'):
+    text = (ROOT / path).read_text()
+    found |= set(re.findall(r'python -m peeraid_jax\.main [^`\n]+', text))
+  for path in sorted((ROOT / 'configs').glob('*.py')):
+    text = path.read_text().replace('\\\n ', '')
+    found |= set(re.findall(r'^python -m peeraid_jax\.main .+', text, re.M))
+  return sorted(found)
+
+
+class DocumentsTest(parameterized.TestCase):
+  def test_there_are_commands(self):
+    self.assertGreater(len(_commands()), 30)
+
+  @parameterized.parameters(*_commands())
+  def test_command_is_valid(self, command):
+    """Its config loads, its overrides exist, and it would begin."""
+    flags = shlex.split(command)[3:]
+    fields = dict(f.removeprefix('--').split('=', 1) for f in flags)
+    config = config_lib.load(str(ROOT / fields.pop('config')))
+    config.lock()
+    for field, value in fields.items():
+      if field in ('workdir', 'mode'):
+        continue
+      name = field.removeprefix('config.')
+      if not isinstance(config_lib.flatten(config)[name], str):
+        value = ast.literal_eval(value)
+      config.update_from_flattened_dict({name: value})
+    validate.validate(config)
+    for role in teachers.roles(config):
+      settings = config[role]
+      if not settings.train_config.startswith(':'):
+        settings.train_config = str(ROOT / settings.train_config)
+      file = str(ROOT / 'configs' / f'{config.data.name}.py')
+      made = teachers.teacher_config(config, role, file)
+      validate.validate(made)
+      teachers.check_fits(config, role, made, 'there')
 
 
 class RunsTest(parameterized.TestCase):
@@ -32,10 +90,30 @@ class RunsTest(parameterized.TestCase):
       with self.subTest(path.stem):
         found = json.loads(path.read_text())
         listed = config_lib.to_json(_config(path.stem))
-        self.assertEqual(config_lib.differences(found['config'], listed), {})
+        differences = config_lib.differences(found['config'], listed)
+        for field, value in LATER.items():
+          if differences.get(field) == ('absent', value):
+            del differences[field]
+        # An empty section counts as a field.
+        differences.pop('method.kwargs', None)
+        self.assertEqual(differences, {})
         self.assertRegex(found['commit'], '^[0-9a-f]{40}$')
         for part in ('device', 'versions', 'seed', 'roles', 'history'):
           self.assertIn(part, found)
+
+  def test_teachers_are_runs(self):
+    self.assertEqual(
+      run.needs('digits_akd2_seed1'),
+      ['digits_pgd_at_seed1', 'digits_natural_seed1'],
+    )
+    for name in runs.RUNS:
+      for needed in run.needs(name):
+        self.assertIn(needed, runs.RUNS)
+        teacher, student = _config(needed), _config(name)
+        # Else it would have seen the student's validation images.
+        self.assertEqual(teacher.seed, student.seed)
+        self.assertEqual(teacher.data.to_dict(), student.data.to_dict())
+        self.assertEqual(teacher.eval.select_on, student.eval.select_on)
 
   def test_command(self):
     command = run.command('digits_natural_seed2', ['--config.data.dir=/x'])

@@ -28,7 +28,10 @@ def config(method: str = 'peeraid', **overrides):
     method: a key of `methods.METHODS`.
     **overrides: 'train__epochs=2' sets config.train.epochs.
   """
-  made = config_lib.base(method=method, student='tiny', peer='tiny')
+  made = config_lib.base(
+    method=method, student='tiny', peer='tiny', teacher='tiny'
+  )
+  made.awp.start_epoch = 0
   made.data.name = 'digits'
   made.data.padding = 1
   made.data.flip = False
@@ -71,12 +74,12 @@ class Stepper:
   def __init__(self, made, *, devices: int = 1, wrap=None):
     self.devices = jax.devices()[:devices]
     self.config = made
-    step = step_lib.make_train_step(
-      build.method(made), build.optimizers(made, 4), padding=1, flip=False
-    )
+    step = build.train_step(made, 4)
     step = wrap(step) if wrap else step
     self._step = step_lib.compile_train_step(step, devices=self.devices)
-    self._data = parallel.replicate(batches.Resident(*digits()), self.devices)
+    self._data = parallel.replicate(
+      build.resident(made, digits()), self.devices
+    )
     self._key = jax.random.key(made.seed)
 
   def start(self) -> step_lib.State:

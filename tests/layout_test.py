@@ -12,8 +12,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'peeraid_jax'
 # A module imports only from modules to its left; a folder is one of them.
 ORDER = (
   'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config',
-  'validate', 'optim', 'parallel', 'step', 'swa', 'build', 'checkpoint',
-  'metrics', 'interrupts', 'train', 'evaluate', 'results', 'run', 'main',
+  'recipes', 'validate', 'optim', 'parallel', 'awp', 'step', 'swa', 'build',
+  'checkpoint', 'teachers', 'metrics', 'interrupts', 'train', 'evaluate',
+  'results', 'assess', 'run', 'main',
 )  # fmt: skip
 
 

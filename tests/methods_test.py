@@ -8,9 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import build, checkpoint, methods, parallel, results
+from peeraid_jax import (
+  build,
+  checkpoint,
+  losses,
+  methods,
+  parallel,
+  results,
+  swa,
+)
 from peeraid_jax import config as config_lib
 from peeraid_jax.data import batches
+from peeraid_jax.methods import base
 from tests import helpers
 
 # name -> what `method.kwargs` are set to
@@ -18,6 +27,23 @@ ROWS = {
   'natural': ('natural', {}),
   'pgd_at': ('pgd_at', {}),
   'trades': ('trades', {}),
+  'mart': ('mart', {}),
+  'ard': ('ard', {}),
+  'ard_as_authors': (
+    'ard',
+    {'alpha': 0.9, 'reduction': 'mean', 'train_mode_attack': True},
+  ),
+  'rslad': ('rslad', {}),
+  'akd2': ('akd2', {}),
+  'iad1': ('iad1', {'begin_epoch': 0}),
+  'iad2': ('iad2', {'begin_epoch': 0, 'train_mode_attack': True}),
+  'adaad': ('adaad', {'alpha': 0.5}),
+  'adaiad': ('adaiad', {'begin_epoch': 0}),
+  'ltd': ('ltd', {}),
+  'ltd_at': ('ltd', {'base_loss': 'at', 'hard_weight': 0.3}),
+  'agkd_bml': ('agkd_bml', {}),
+  'agkd_alone': ('agkd_bml', {'bml': False, 'mart': False}),
+  'bml_alone': ('agkd_bml', {'agkd': False, 'statistics': 'separate'}),
   'peeraid': ('peeraid', {}),
   'peeraid_frozen_peer': ('peeraid', {'freeze_peer': True}),
 }
@@ -27,7 +53,17 @@ def _config(row):
   method, kwargs = ROWS[row]
   made = helpers.config(method)
   made.method.kwargs.update(kwargs)
+  # Near the image KL is flat: signs of rounding errors would steer the attack.
+  made.attack.start_scale = 0.05
   return made
+
+
+def _off_the_axis(nets, roles):
+  """Networks for use outside of pmap: no axis to average statistics over."""
+  return {
+    role: nets[role].replace(module=nets[role].module.clone(axis_name=None))
+    for role in roles
+  }
 
 
 def _distance(a, b) -> float:
@@ -94,35 +130,207 @@ class MethodsTest(parameterized.TestCase):
       last = np.mean([t['loss'] for t in told[-5:]])
       self.assertLess(last, first)
 
-  @parameterized.parameters(*ROWS)
-  def test_one_device_equals_two(self, row):
-    made = _config(row)
-    told = []
-    for devices in (1, 2):
-      stepper = helpers.Stepper(made, devices=devices)
-      state, metrics = stepper.take(stepper.start(), 2)
-      told.append((jax.device_get(state), metrics))
-    # The sums of a batch are added in another order: float32 rounding, which
-    # the sign of an attack's step amplifies only where a gradient is ~0.
-    chex.assert_trees_all_close(told[0], told[1], rtol=2e-3, atol=2e-4)
+    with self.subTest('1 device = 2 devices'):
+      one = stepper.take(stepper.start(), 2)
+      stepper = helpers.Stepper(made, devices=2)
+      two = stepper.take(stepper.start(), 2)
+      # The sums of a batch are added in another order: float32 rounding,
+      # which the sign of an attack's step amplifies where a gradient is ~0.
+      chex.assert_trees_all_close(
+        jax.device_get(one), jax.device_get(two), rtol=2e-3, atol=2e-4
+      )
 
   @parameterized.parameters(*ROWS)
   def test_adversarial_images_stay_in_the_ball(self, row):
     made = _config(row)
     method = build.method(made)
     state = build.state(made)
-    batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(16))
+    data = build.resident(made, helpers.digits())
+    batch = batches.take(jax.tree.map(jnp.asarray, data), jnp.arange(16))
+    pool = batches.Pool(data, padding=1, flip=False)
+    batch = batch._replace(pool=pool if method.draws_by_class else None)
     keys = batches.keys_of(jax.random.key(0), jnp.arange(16))
-    nets = {r: state.nets[r] for r in (*method.trained, *method.fixed)}
+    nets = _off_the_axis(state.nets, (*method.trained, *method.fixed))
     adv = jax.jit(method.craft)(nets, batch, keys)
-    images = adv['images'] if isinstance(adv, dict) else adv
-    self.assertLessEqual(
-      float(jnp.abs(images - batch.images).max()), 0.1 + 1e-6
+    adv = adv if isinstance(adv, dict) else {'images': adv}
+    pairs = [(adv['images'], batch.images)]
+    if 'other' in adv:
+      pairs.append((adv['other_adv'], adv['other']))
+    for images, center in pairs:
+      self.assertLessEqual(float(jnp.abs(images - center).max()), 0.1 + 1e-6)
+      self.assertGreaterEqual(float(images.min()), 0)
+      self.assertLessEqual(float(images.max()), 1)
+      if row != 'natural':
+        self.assertGreater(float(jnp.abs(images - center).max()), 0.05)
+
+
+class AWPTest(parameterized.TestCase):
+  METHODS = ('pgd_at', 'trades', 'mart', 'peeraid')
+
+  def _take(self, method, **awp):
+    made = helpers.config(method)
+    made.awp.update(awp)
+    if method == 'peeraid':
+      made.awp.roles = ('student', 'peer')
+    stepper = helpers.Stepper(made)
+    # Two epochs of four steps: the second begins with step 4.
+    state, told = stepper.take(stepper.start(), 6)
+    return jax.device_get(state), [float(t['loss']) for t in told]
+
+  @parameterized.parameters(*METHODS)
+  def test_gamma_0_equals_none(self, method):
+    none, _ = self._take(method, enabled=False)
+    zero, _ = self._take(method, enabled=True, gamma=0.0)
+    chex.assert_trees_all_equal(none, zero)
+
+  def test_starts_with_its_epoch_and_raises_the_loss(self):
+    _, without = self._take('trades', enabled=False)
+    _, late = self._take('trades', enabled=True, gamma=0.05, start_epoch=1)
+    self.assertEqual(without[:4], late[:4])
+    # The reported loss is that at the perturbed weights.
+    self.assertGreater(late[4], without[4] * 1.05)
+
+
+class TrainModeAttackTest(absltest.TestCase):
+  def test_every_attack_step_updates_the_running_statistics(self):
+    net = helpers.net()
+    batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(16))
+    seen = []
+
+    def maximise(objective, images, keys, carry):
+      del keys
+      for step in range(3):
+        images = images * (1 - 0.1 * step)
+        seen.append(images)
+        _, carry = objective(images, carry)
+      return images, carry
+
+    adv = base.attack_student(
+      maximise,
+      net,
+      batch.images,
+      None,
+      lambda logits: losses.cross_entropy(logits, batch.labels),
+      train_mode=True,
     )
-    self.assertGreaterEqual(float(images.min()), 0)
-    self.assertLessEqual(float(images.max()), 1)
-    if row != 'natural':
-      self.assertGreater(float(jnp.abs(images - batch.images).max()), 0.05)
+    expected = net
+    for images in seen:
+      _, expected = expected.train(images)
+    chex.assert_trees_all_close(
+      adv['batch_stats'], expected.batch_stats, rtol=1e-6
+    )
+
+  def test_eval_mode_updates_nothing(self):
+    net = helpers.net()
+    images = jnp.ones((2, 8, 8, 1))
+    adv = base.attack_student(
+      lambda objective, x, keys: x + objective(x).sum() * 0,
+      net,
+      images,
+      None,
+      lambda logits: logits[:, 0],
+      train_mode=False,
+    )
+    chex.assert_trees_all_equal(adv['batch_stats'], net.batch_stats)
+
+
+class TradesTest(absltest.TestCase):
+  def test_running_statistics(self):
+    """Clean, adversarial, clean: 0.181 of the one and 0.09 of the other."""
+    net = helpers.net()
+    batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(16))
+    adv = 1 - batch.images
+    method = methods.create('trades', lambda *a: None)
+    _, (after, _) = method.loss({'student': net}, batch, adv, None)
+    on_clean, on_adv = (
+      swa.batch_statistics(net, x) for x in (batch.images, adv)
+    )
+    expected = jax.tree.map(
+      lambda old, c, a: 0.729 * old + 0.181 * c + 0.09 * a,
+      net.batch_stats,
+      on_clean,
+      on_adv,
+    )
+    chex.assert_trees_all_close(
+      after['student'].batch_stats, expected, rtol=1e-4, atol=1e-6
+    )
+
+
+class AGKDBMLTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.net = helpers.net()
+    data = helpers.digits()
+    classes = batches.classes_of(data.labels, 10)
+    self.data = batches.Resident(*data, classes)
+    batch = batches.take(self.data, jnp.arange(16))
+    pool = batches.Pool(
+      jax.tree.map(jnp.asarray, self.data), padding=0, flip=False
+    )
+    self.batch = batch._replace(pool=pool)
+
+  def test_craft_is_targeted_both_ways(self):
+    seen = []
+
+    def maximise(objective, images, keys):
+      seen.append((objective, images, keys))
+      return images
+
+    method = methods.create('agkd_bml', maximise)
+    nets = {'student': self.net, 'teacher': helpers.net(1)}
+    keys = batches.keys_of(jax.random.key(0), jnp.arange(16))
+    method.craft(nets, self.batch, keys)
+    (forward, x, forward_keys), (backward, other, backward_keys) = seen
+
+    logits = np.array(self.net.eval(self.batch.images).logits)
+    logits[np.arange(16), self.batch.labels] = -np.inf
+    confusing = logits.argmax(-1)
+    log_probs = jax.nn.log_softmax(self.net.eval(x).logits)
+    np.testing.assert_array_equal(x, self.batch.images)
+    # Maximised: the log-probability of the confusing class.
+    np.testing.assert_allclose(
+      forward(x), log_probs[np.arange(16), confusing], rtol=1e-5
+    )
+    # The other image is a training image of that class ...
+    train = np.asarray(self.data.images) / np.float32(255)
+    for image, wanted in zip(np.asarray(other), confusing, strict=True):
+      match = np.abs(train - image).max(axis=(1, 2, 3)) < 1e-6
+      self.assertEqual(set(self.data.labels[match]), {wanted})
+    # ... that goes towards the label.
+    log_probs = jax.nn.log_softmax(self.net.eval(other).logits)
+    np.testing.assert_allclose(
+      backward(other),
+      log_probs[np.arange(16), self.batch.labels],
+      rtol=1e-5,
+      atol=1e-6,
+    )
+    self.assertFalse(
+      np.array_equal(
+        jax.random.key_data(forward_keys), jax.random.key_data(backward_keys)
+      )
+    )
+
+  def _after(self, statistics):
+    method = methods.create('agkd_bml', lambda *a: None, statistics=statistics)
+    adv = {
+      'images': 1 - self.batch.images,
+      'other': self.batch.images[::-1],
+      'other_adv': self.batch.images[::-1] * 0.5,
+    }
+    nets = {'student': self.net, 'teacher': helpers.net(1)}
+    _, (after, _) = method.loss(nets, self.batch, adv, None)
+    parts = adv['images'], self.batch.images, adv['other_adv']
+    return after['student'].batch_stats, parts
+
+  def test_joint_statistics_of_all_three_groups(self):
+    found, parts = self._after('joint')
+    _, expected = self.net.train(jnp.concatenate(parts))
+    chex.assert_trees_all_close(found, expected.batch_stats, rtol=1e-5)
+
+  def test_separate_statistics_keep_the_forward_ones(self):
+    found, parts = self._after('separate')
+    _, expected = self.net.train(parts[0])
+    chex.assert_trees_all_close(found, expected.batch_stats, rtol=1e-5)
 
 
 class PeerAiDTest(parameterized.TestCase):
@@ -131,12 +339,7 @@ class PeerAiDTest(parameterized.TestCase):
     made = helpers.config()
     method = build.method(made)
     state = build.state(made)
-    nets = {r: state.nets[r] for r in ('student', 'peer')}
-    # Outside of pmap there is no axis to average statistics over.
-    nets = {
-      r: n.replace(module=n.module.clone(axis_name=None))
-      for r, n in nets.items()
-    }
+    nets = _off_the_axis(state.nets, ('student', 'peer'))
     batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(16))
     adv = {
       'images': 1 - batch.images,

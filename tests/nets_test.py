@@ -51,6 +51,22 @@ class NetTest(chex.TestCase):
     grads = jax.grad(total)(self.net.params)
     self.assertEqual(max(abs(g).max() for g in jax.tree.leaves(grads)), 0)
 
+  def test_temperature_divides_logits_in_training_and_inference(self):
+    cold = self.net.replace(temperature=4.0)
+    chex.assert_trees_all_close(
+      cold.eval(self.images).logits, self.net.eval(self.images).logits / 4
+    )
+    ours, moved = cold.train(self.images)
+    theirs, _ = self.net.train(self.images)
+    chex.assert_trees_all_close(ours.logits, theirs.logits / 4)
+    self.assertEqual(moved.temperature, 4.0)
+    np.testing.assert_allclose(
+      nets.predict(cold, self.images),
+      self.net.eval(self.images).logits / 4,
+      rtol=1e-5,
+      atol=1e-5,
+    )
+
   def test_predict(self):
     images = helpers.digits(12).images
     logits = nets.predict(self.net, images, batch_size=5)

@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import attacks, build, losses, models, nets, parallel
+from peeraid_jax import (
+  attacks,
+  build,
+  checkpoint,
+  data,
+  losses,
+  methods,
+  models,
+  nets,
+  parallel,
+)
 from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches
@@ -63,17 +73,12 @@ class ArchitectureTest(parameterized.TestCase):
     config.dtype = dtype
     config.train.batch_size = 4
     step = step_lib.compile_train_step(
-      step_lib.make_train_step(
-        build.method(config),
-        build.optimizers(config, 10),
-        padding=4,
-        flip=True,
-      ),
+      build.train_step(config, 10),
       devices=jax.devices()[:1],
     )
     devices = jax.devices()[:1]
     rng = np.random.default_rng(0)
-    data = batches.Resident(
+    resident = batches.Resident(
       rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8),
       np.arange(8, dtype=np.int32),
     )
@@ -83,7 +88,7 @@ class ArchitectureTest(parameterized.TestCase):
       parallel.split(np.arange(4, dtype=np.int32), devices),
     )
     state, metrics = step(
-      state, rows, parallel.replicate(data, devices), jax.random.key(0)
+      state, rows, parallel.replicate(resident, devices), jax.random.key(0)
     )
     self.assertTrue(np.isfinite(metrics['loss']))
     self.assertEqual(nets.count_params(state.nets['student']), 11_173_962)
@@ -91,46 +96,139 @@ class ArchitectureTest(parameterized.TestCase):
       self.assertEqual(leaf.dtype, jnp.float32)
 
 
-class RobustnessTest(absltest.TestCase):
+class RobustnessTest(parameterized.TestCase):
+  """Every method on digits, a third of the budget of its config."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.folder = pathlib.Path(folder.name)
+
+  @classmethod
+  def run_of(cls, method):
+    """Returns the work directory of a method's run; its teachers come first."""
+    workdir = cls.folder / method
+    if (workdir / 'results.json').exists():
+      return workdir
+    overrides = {
+      'train.epochs': 10,
+      'optimizer.student.decay_epochs': (7,),
+      'swa.enabled': False,
+      'eval.attacks': ('clean', 'pgd20'),
+      'eval.every_epochs': 5,
+    }
+    if method == 'peeraid':
+      overrides['optimizer.peer.decay_epochs'] = (7,)
+    for role, by in config_lib.TEACHERS.get(method, {}).items():
+      if method == 'agkd_bml':
+        # A network of its own, with a map of more than one pixel.
+        short = tuple(f'{k}={v!r}' for k, v in overrides.items())
+        overrides[f'{role}.train_overrides'] = short
+      else:
+        overrides[f'{role}.workdir'] = cls.run_of(by)
+    if 'iad' in method:
+      overrides['method.kwargs.begin_epoch'] = 3
+    command = [
+      sys.executable,
+      '-m',
+      'peeraid_jax.main',
+      f'--config=configs/digits.py:method={method}',
+      f'--workdir={workdir}',
+      *[f'--config.{k}={v}' for k, v in overrides.items()],
+    ]
+    environment = {
+      name: value
+      for name, value in os.environ.items()
+      # As a user runs it: one device, optimized.
+      if name not in ('XLA_FLAGS', 'JAX_DISABLE_MOST_OPTIMIZATIONS')
+    }
+    done = subprocess.run(
+      command,
+      cwd=ROOT,
+      env=environment,
+      check=False,
+      capture_output=True,
+      text=True,
+    )
+    assert not done.returncode, done.stdout + done.stderr
+    return workdir
+
   def _accuracies(self, method):
-    with tempfile.TemporaryDirectory() as folder:
-      epochs = '(7,)'
-      command = [
-        sys.executable,
-        '-m',
-        'peeraid_jax.main',
-        f'--config=configs/digits.py:method={method}',
-        f'--workdir={folder}',
-        '--config.train.epochs=10',
-        f'--config.optimizer.student.decay_epochs={epochs}',
-        '--config.swa.enabled=False',
-        "--config.eval.attacks=('clean','pgd20')",
-        '--config.eval.every_epochs=5',
-      ]
-      if method == 'peeraid':
-        command.append(f'--config.optimizer.peer.decay_epochs={epochs}')
-      environment = {
-        name: value
-        for name, value in os.environ.items()
-        # As a user runs it: one device, optimized.
-        if name not in ('XLA_FLAGS', 'JAX_DISABLE_MOST_OPTIMIZATIONS')
-      }
-      subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, capture_output=True
-      )
-      found = json.loads((pathlib.Path(folder) / 'results.json').read_text())
+    found = json.loads((self.run_of(method) / 'results.json').read_text())
     return {
       name: value['accuracy']
       for name, value in found['roles']['student'].items()
     }
 
-  def test_adversarial_training_is_robust_and_natural_is_not(self):
+  @parameterized.parameters(*(m for m in methods.METHODS if m != 'natural'))
+  def test_robust_where_natural_training_is_not(self, method):
     natural = self._accuracies('natural')
     self.assertGreater(natural['clean'], 0.9)
-    for method in ('pgd_at', 'peeraid'):
-      found = self._accuracies(method)
-      self.assertGreater(found['pgd20'], natural['pgd20'] + 0.15, method)
-      self.assertGreater(found['clean'], 0.6, method)
+    found = self._accuracies(method)
+    self.assertGreater(found['pgd20'], natural['pgd20'] + 0.15)
+    self.assertGreater(found['clean'], 0.6)
+
+  def test_ltd_does_not_mask_gradients(self):
+    """What defensive distillation does, and LTD says it does not."""
+    student, other = (
+      checkpoint.restore(self.run_of(m), which='best').nets['student']
+      for m in ('ltd', 'pgd_at')
+    )
+    test = data.load('digits', split='test')
+    images = jnp.asarray(test.images / np.float32(255))
+    labels = jnp.asarray(test.labels)
+
+    def accuracy(net, adv):
+      return float((net.eval(adv).logits.argmax(-1) == labels).mean())
+
+    def attacked(name, *, epsilon=0.1, source=student):
+      attack = attacks.named(
+        name, epsilon=epsilon, step_size=epsilon / 4, norm='Linf'
+      )
+      logits_fn = lambda x: source.eval(x).logits
+      run = jax.jit(lambda x: attack(logits_fn, x, labels, jax.random.key(0)))
+      return run(images)
+
+    white_box = accuracy(student, attacked('pgd20'))
+    with self.subTest('iterative beats single-step'):
+      self.assertLessEqual(white_box, accuracy(student, attacked('fgsm')))
+    with self.subTest('more steps do not find much more'):
+      more = accuracy(student, attacked('pgd100'))
+      self.assertLess(abs(white_box - more), 0.05)
+    with self.subTest('accuracy falls to 0 at a large epsilon'):
+      found = [
+        accuracy(student, attacked('pgd50', epsilon=e))
+        for e in (0.05, 0.1, 0.2, 0.5, 1.0)
+      ]
+      self.assertEqual(found, sorted(found, reverse=True))
+      self.assertEqual(found[-1], 0)
+    with self.subTest('white-box beats transfer'):
+      transfer = accuracy(student, attacked('pgd20', source=other))
+      self.assertLess(white_box, transfer)
+    with self.subTest('white-box beats random noise'):
+      noisy = jnp.ones(len(labels), bool)
+      for seed in range(50):
+        noise = jax.random.uniform(
+          jax.random.key(seed), images.shape, minval=-0.1, maxval=0.1
+        )
+        logits = student.eval(jnp.clip(images + noise, 0, 1)).logits
+        noisy &= logits.argmax(-1) == labels
+      self.assertLess(white_box, float(noisy.mean()))
+    with self.subTest('no gradient is exactly 0, of no loss'):
+      for loss in (losses.cross_entropy, losses.margin):
+        gradient = jax.grad(
+          lambda x, loss=loss: loss(student.eval(x).logits, labels).sum()
+        )(images)
+        sizes = jnp.abs(gradient).sum(axis=(1, 2, 3))
+        self.assertEqual(int((sizes == 0).sum()), 0)
+    with self.subTest('logits are no probabilities and not blown up'):
+      logits = student.eval(images).logits
+      self.assertGreater(float(jnp.abs(logits.sum(-1) - 1).max()), 1e-3)
+      natural = checkpoint.restore(self.run_of('natural'), which='best')
+      scale = natural.nets['student'].eval(images).logits.std()
+      self.assertLess(float(logits.std()), float(scale))
 
 
 if __name__ == '__main__':

@@ -201,6 +201,81 @@ class CommandTest(chex.TestCase):
     self.assertIn('was made with another config:\n  seed: 0 there, 7 now', out)
 
 
+class TeacherTest(unittest.TestCase):
+  """A method with a teacher, on a machine that has none."""
+
+  def test_trained_on_demand_stopped_resumed_and_then_not_needed(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    workdir = pathlib.Path(folder.name) / 'ltd'
+    teacher = workdir / 'teacher'
+    epochs = {'train.epochs': 1, 'train.checkpoint_every_steps': 0}
+    overrides = {k: v for k, v in OVERRIDES.items() if '.peer.' not in k}
+    command = [
+      sys.executable,
+      '-m',
+      'peeraid_jax.main',
+      '--config=configs/digits.py:method=ltd,student=tiny',
+      f'--workdir={workdir}',
+      "--config.teacher.train_overrides=('train.epochs=2','eval.attacks="
+      '("clean",)\')',
+      *[f'--config.{k}={v}' for k, v in {**overrides, **epochs}.items()],
+    ]
+    environment = {
+      **os.environ,
+      'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'cache'),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
+      'XLA_FLAGS': '',
+      'PYTHONUNBUFFERED': '1',
+    }
+
+    def run(*extra):
+      return subprocess.run(
+        [*command, *extra],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+      )
+
+    process = subprocess.Popen(
+      command,
+      cwd=ROOT,
+      env=environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    while process.poll() is None:
+      if (teacher / 'metrics.jsonl').exists():
+        if '"step"' in (teacher / 'metrics.jsonl').read_text():
+          break
+      time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 128 + signal.SIGTERM, out)
+    self.assertFalse((teacher / 'results.json').exists())
+
+    done = run()
+    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    self.assertIn('resuming from step', done.stdout)
+    self.assertIn('method=natural,student=tiny', done.stdout)
+    found = json.loads((workdir / 'results.json').read_text())
+    self.assertEqual(found['teachers']['teacher']['method'], 'natural')
+    self.assertIn('clean', found['teachers']['teacher']['accuracies'])
+    self.assertIn('teacher_on_student_pgd2', found['transfer'])
+    self.assertEqual(set(found['roles']), {'student'})
+
+    # The teacher is in the checkpoints of the run.
+    shutil.rmtree(teacher)
+    again = run('--mode=evaluate')
+    self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
+    repeated = json.loads((workdir / 'results.json').read_text())
+    for part in ('roles', 'transfer', 'teachers'):
+      self.assertEqual(repeated[part], found[part])
+
+
 class BadInputTest(unittest.TestCase):
   """Nothing is compiled and no traceback is shown."""
 
@@ -235,6 +310,22 @@ class BadInputTest(unittest.TestCase):
       (
         (digits, '--config.train.batch_size=5000', f'--workdir={folder}'),
         'should be at most 1237, the number of training images',
+      ),
+      (
+        (
+          digits + ':method=ltd',
+          '--config.teacher.workdir=/none',
+          f'--workdir={folder}',
+        ),
+        'config.teacher.workdir: /none is not the work directory of a run',
+      ),
+      (
+        (
+          digits + ':method=ltd',
+          '--config.teacher.train_config=none.py',
+          f'--workdir={folder}',
+        ),
+        "'none.py' is not a config file",
       ),
       (
         (digits, '--mode=evaluate', f'--workdir={folder}'),

@@ -125,7 +125,7 @@ class LoopTest(chex.TestCase):
     config = helpers.config(
       model__peer_from=str(first), method__kwargs__freeze_peer=True
     )
-    state = train.initial_state(config)
+    state, told = train.initial_state(config, self.folder)
     chex.assert_trees_all_equal(
       jax.device_get(state.nets['peer']), jax.device_get(student)
     )
@@ -133,7 +133,7 @@ class LoopTest(chex.TestCase):
     with self.assertRaisesRegex(
       ValueError, 'tiny of width 4 for 10.* peer is tiny of width 8'
     ):
-      train.initial_state(config)
+      train.initial_state(config, self.folder)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ unit, written as `8 / 255`. Noise is drawn per example from its own key.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -107,13 +108,15 @@ def maximise(
   norm: str = 'Linf',
   start: str = 'normal',
   start_scale: float = 0.001,
-) -> chex.Array:
+  carry: Any = None,
+) -> Any:
   """Maximises an objective in the epsilon-ball by projected gradient ascent.
 
   The last iterate is returned, without gradient to anything.
 
   Args:
-    objective: images -> [B]; its sum is differentiated.
+    objective: images -> [B]; its sum is differentiated. With a carry:
+      (images, carry) -> ([B], carry).
     images: [B, H, W, C] in [0, 1], centre of the ball.
     key: one key, or one per example.
     epsilon: radius of the ball.
@@ -124,9 +127,11 @@ def maximise(
     start: 'normal' adds Gaussian noise of standard deviation `start_scale`;
       'uniform' draws from the ball; 'none' starts at the images.
     start_scale: used by 'normal' alone.
+    carry: what every evaluation of the objective changes, as running
+      statistics do where a network is attacked in train mode.
 
   Returns:
-    [B, H, W, C] in the ball and in [0, 1].
+    [B, H, W, C] in the ball and in [0, 1]; with a carry, (these, carry).
 
   Raises:
     ValueError: a setting out of range.
@@ -139,16 +144,24 @@ def maximise(
     epsilon=epsilon, step_size=step_size, steps=steps, norm=norm, start=start
   )
   chex.assert_rank(images, 4)
-  gradient = jax.grad(lambda x: jnp.sum(objective(x)))
 
-  def step(x, _):
-    g = gradient(x)
+  def value(x, carried):
+    if carry is None:
+      return jnp.sum(objective(x)), None
+    values, carried = objective(x, carried)
+    return jnp.sum(values), carried
+
+  gradient = jax.grad(value, has_aux=True)
+
+  def step(state, _):
+    x, carried = state
+    g, carried = gradient(x, carried)
     if norm == 'Linf':
       direction = jnp.sign(g)
     else:
       direction = g / jnp.maximum(_norms(g), 1e-12)
     x = project(x + step_size * direction, images, epsilon=epsilon, norm=norm)
-    return x, None
+    return (x, carried), None
 
   first = _start(
     images,
@@ -158,5 +171,6 @@ def maximise(
     epsilon=epsilon,
     norm=norm,
   )
-  last, _ = jax.lax.scan(step, first, length=steps)
-  return jax.lax.stop_gradient(last)
+  (last, carried), _ = jax.lax.scan(step, (first, carry), length=steps)
+  last, carried = jax.lax.stop_gradient((last, carried))
+  return last if carry is None else (last, carried)

@@ -7,23 +7,80 @@ order, gathered, cropped and flipped inside the compiled step.
 from typing import NamedTuple
 
 import chex
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
+class Classes(NamedTuple):
+  """Rows of a data set by class: those of c are rows[first[c]:first[c + 1]].
+
+  Attributes:
+    rows: int32 [N].
+    first: int32 [num_classes + 1].
+  """
+
+  rows: chex.Array
+  first: chex.Array
+
+
 class Resident(NamedTuple):
-  """A data set on the device: uint8 [N, H, W, C] and int32 [N]."""
+  """A data set on the device: uint8 [N, H, W, C] and int32 [N].
+
+  `classes` is there for methods that draw images of a class.
+  """
 
   images: chex.Array
   labels: chex.Array
+  classes: Classes | None = None
+
+
+class Pool(flax.struct.PyTreeNode):
+  """The training images, of which a method draws some by class."""
+
+  data: Resident
+  padding: int = flax.struct.field(pytree_node=False)
+  flip: bool = flax.struct.field(pytree_node=False)
+
+  def draw(self, labels: chex.Array, keys: chex.PRNGKey) -> chex.Array:
+    """Draws, with replacement, a freshly augmented image of each label.
+
+    Args:
+      labels: int [B], the wanted classes.
+      keys: one key per image, [B].
+
+    Returns:
+      float32 [B, H, W, C] in [0, 1].
+    """
+    keys = jax.vmap(jax.random.split)(keys)
+    rows, first = self.data.classes
+    counts = first[labels + 1] - first[labels]
+    place = jax.vmap(lambda k, n: jax.random.randint(k, (), 0, n))
+    index = rows[first[labels] + place(keys[:, 0], counts)]
+    return augment(
+      to_float(self.data.images[index]),
+      keys[:, 1],
+      padding=self.padding,
+      flip=self.flip,
+    )
 
 
 class Batch(NamedTuple):
-  """What a method sees: float32 [B, H, W, C] in [0, 1], and int32 [B]."""
+  """What a method sees.
+
+  Attributes:
+    images: float32 [B, H, W, C] in [0, 1], augmented.
+    labels: int32 [B].
+    epoch: int32, counted from 0; for methods that change their terms.
+    pool: to draw further training images from; None unless the method says
+      that it draws.
+  """
 
   images: chex.Array
   labels: chex.Array
+  epoch: chex.Array | int = 0
+  pool: Pool | None = None
 
 
 class Rows(NamedTuple):
@@ -60,6 +117,30 @@ def epoch_order(
   order = np.random.default_rng((seed, epoch, stream)).permutation(examples)
   steps = -(-examples // batch_size)
   return np.resize(order, (steps, batch_size)).astype(np.int32)
+
+
+def classes_of(labels: np.ndarray, num_classes: int) -> Classes:
+  """Sorts the rows of a data set by class.
+
+  Args:
+    labels: int [N].
+    num_classes: number of classes.
+
+  Raises:
+    ValueError: a class has no image, so that none could be drawn.
+  """
+  labels = np.asarray(labels)
+  counts = np.bincount(labels, minlength=num_classes)
+  empty = np.flatnonzero(counts == 0)
+  if len(empty):
+    raise ValueError(
+      'this method draws training images by class, and there are none of '
+      f'class {", ".join(map(str, empty[:10]))}; use more of them '
+      '(config.data.train_examples)'
+    )
+  first = np.concatenate([[0], np.cumsum(counts)])
+  rows = np.argsort(labels, kind='stable')
+  return Classes(rows.astype(np.int32), first.astype(np.int32))
 
 
 def keys_of(key: chex.PRNGKey, position: chex.Array) -> chex.PRNGKey:

@@ -6,10 +6,18 @@ config's `method.kwargs` are exactly those.
 
 import inspect
 
+from peeraid_jax.methods.adaad import adaad, adaiad
+from peeraid_jax.methods.agkd_bml import agkd_bml
+from peeraid_jax.methods.akd2 import akd2
+from peeraid_jax.methods.ard import ard
 from peeraid_jax.methods.base import Method, accuracy
+from peeraid_jax.methods.iad import iad1, iad2
+from peeraid_jax.methods.ltd import ltd
+from peeraid_jax.methods.mart import mart
 from peeraid_jax.methods.natural import natural
 from peeraid_jax.methods.peeraid import peeraid
 from peeraid_jax.methods.pgd_at import pgd_at
+from peeraid_jax.methods.rslad import rslad
 from peeraid_jax.methods.trades import trades
 
 __all__ = ['METHODS', 'Method', 'accuracy', 'create', 'defaults']
@@ -18,6 +26,16 @@ METHODS = {
   'natural': natural,
   'pgd_at': pgd_at,
   'trades': trades,
+  'mart': mart,
+  'ard': ard,
+  'rslad': rslad,
+  'akd2': akd2,
+  'iad1': iad1,
+  'iad2': iad2,
+  'adaad': adaad,
+  'adaiad': adaiad,
+  'ltd': ltd,
+  'agkd_bml': agkd_bml,
   'peeraid': peeraid,
 }
 

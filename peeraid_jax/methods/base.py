@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
+from peeraid_jax import losses
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.data import batches
 
 Nets = Mapping[str, nets_lib.Net]
 Metrics = Mapping[str, chex.Array]
-# (objective, images, key) -> adversarial images, ready-made from the config
+# `attacks.maximise` with the config's settings: (objective, images, keys)
 Maximise = Callable[..., chex.Array]
 
 
@@ -26,6 +27,7 @@ class Method(NamedTuple):
     loss: (nets, batch, adv, keys) -> (scalar, (nets, metrics)): one joint
       scalar whose gradient trains all roles, the nets with their new running
       statistics, and scalars to report.
+    draws_by_class: whether `craft` draws training images with `batch.pool`.
 
   `keys` holds one key per example, [B].
   """
@@ -34,6 +36,47 @@ class Method(NamedTuple):
   fixed: tuple[str, ...]
   craft: Callable[[Nets, batches.Batch, chex.PRNGKey], Any]
   loss: Callable[..., tuple[chex.Array, tuple[Nets, Metrics]]]
+  draws_by_class: bool = False
+
+
+# The authors' reductions of KL over classes, by PyTorch's names: 'mean'
+# divides by the number of classes, which the papers' equations do not.
+REDUCTIONS = {'batchmean': losses.kl, 'mean': losses.kl_mean}
+
+
+def attack_student(
+  maximise: Maximise,
+  student: nets_lib.Net,
+  images: chex.Array,
+  keys: chex.PRNGKey,
+  value: Callable[[chex.Array], chex.Array],
+  *,
+  train_mode: bool,
+) -> dict[str, Any]:
+  """Crafts images that maximise a value of the student's logits.
+
+  Args:
+    maximise: the inner maximisation.
+    student: what is attacked.
+    images: [B, H, W, C].
+    keys: [B].
+    value: logits [B, C] -> [B].
+    train_mode: attack with the batch's own statistics, which updates the
+      running ones at every step: what some authors' code does.
+
+  Returns:
+    {'images': adversarial ones, 'batch_stats': the student's after it}.
+  """
+  if not train_mode:
+    adv = maximise(lambda x: value(student.eval(x).logits), images, keys)
+    return {'images': adv, 'batch_stats': student.batch_stats}
+
+  def objective(x, stats):
+    output, moved = student.replace(batch_stats=stats).train(x)
+    return value(output.logits), moved.batch_stats
+
+  adv, stats = maximise(objective, images, keys, carry=student.batch_stats)
+  return {'images': adv, 'batch_stats': stats}
 
 
 def check_weights(**weights: float) -> None:
@@ -45,6 +88,17 @@ def check_weights(**weights: float) -> None:
   for name, value in weights.items():
     if not value >= 0:
       raise ValueError(f'method.kwargs.{name}={value} should be at least 0')
+
+
+def check_shares(**shares: float) -> None:
+  """Checks hyperparameters that divide 1 between two terms.
+
+  Raises:
+    ValueError: one is not in [0, 1].
+  """
+  for name, value in shares.items():
+    if not 0 <= value <= 1:
+      raise ValueError(f'method.kwargs.{name}={value} should be in [0, 1]')
 
 
 def check_temperatures(**temperatures: float) -> None:

@@ -45,6 +45,14 @@ MODELS = {
   'tiny': _partial(resnet.ResNet, stage_sizes=(1, 1), block=resnet.BasicBlock),
 }
 
+# (mean, std) of what a network makes of images in [0, 1].
+NORMALIZATIONS = {
+  'none': None,
+  'half': (0.5, 0.5),  # to [-1, 1]: AGKD-BML
+  'cifar10': ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+  'cifar100': ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -55,6 +63,7 @@ def create(
   width: int = STANDARD_WIDTH,
   dtype='float32',
   axis_name: str | None = None,
+  normalization: str = 'none',
 ) -> nn.Module:
   """Creates a network.
 
@@ -69,14 +78,20 @@ def create(
     dtype: of the computation, 'float32' or 'bfloat16'; parameters, batch
       statistics and logits are float32.
     axis_name: mapped axis that batch statistics are averaged over.
+    normalization: a key of `NORMALIZATIONS`; a part of the network.
 
   Raises:
-    ValueError: unknown name or dtype, or a number out of range.
+    ValueError: unknown name, dtype or normalization, or a number out of
+      range.
   """
   if name not in MODELS:
     raise ValueError(f'model {name!r} is unknown; known: {", ".join(MODELS)}')
   if dtype not in DTYPES and dtype not in DTYPES.values():
     raise ValueError(f'{dtype=} is unknown; known: {", ".join(DTYPES)}')
+  if normalization not in NORMALIZATIONS:
+    raise ValueError(
+      f'{normalization=} is unknown; known: {", ".join(NORMALIZATIONS)}'
+    )
   if num_classes < 1 or width < 1:
     raise ValueError(f'{num_classes=} and {width=} should be at least 1')
   return MODELS[name](
@@ -84,4 +99,5 @@ def create(
     width=width,
     dtype=DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype,
     axis_name=axis_name,
+    normalization=NORMALIZATIONS[normalization],
   )

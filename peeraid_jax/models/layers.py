@@ -167,6 +167,20 @@ def make_layers(network, *, train: bool, kernel_init) -> Layers:
   return Layers(conv, norm)
 
 
+def normalised(network, images: chex.Array) -> chex.Array:
+  """Returns what a network computes with, of images in [0, 1].
+
+  Args:
+    network: its `normalization` is (mean, std), each a number or one per
+      channel, or None; its `dtype` is that of the computation.
+    images: [B, H, W, C].
+  """
+  if network.normalization is not None:
+    mean, std = (jnp.asarray(v, images.dtype) for v in network.normalization)
+    images = (images - mean.reshape(1, 1, 1, -1)) / std.reshape(1, 1, 1, -1)
+  return images.astype(network.dtype)
+
+
 def _torch_bias_init(inputs: int):
   bound = 1 / math.sqrt(inputs)
   return lambda key, shape, dtype=jnp.float32: jax.random.uniform(

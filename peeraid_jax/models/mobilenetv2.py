@@ -57,12 +57,14 @@ class MobileNetV2(nn.Module):
     width: 64 is the published network; other values scale all channels.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
+    normalization: (mean, std) of the images, or None.
   """
 
   num_classes: int
   width: int = 64
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  normalization: Any = None
 
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
@@ -70,7 +72,7 @@ class MobileNetV2(nn.Module):
       self, train=train, kernel_init=layers.torch_default_init
     )
     stem = layers.scaled(32, self.width)
-    x = made.conv(stem, 3, name='stem_conv')(images.astype(self.dtype))
+    x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
     x = nn.relu(made.norm(name='stem_norm')(x))
     for stage, (expansion, channels, blocks, stride) in enumerate(_STAGES):
       for index in range(blocks):

@@ -99,6 +99,7 @@ class ResNet(nn.Module):
     final_norm: norm and ReLU before pooling.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
+    normalization: (mean, std) of the images, or None.
   """
 
   num_classes: int
@@ -109,13 +110,16 @@ class ResNet(nn.Module):
   final_norm: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  normalization: Any = None
 
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
       self, train=train, kernel_init=layers.torch_default_init
     )
-    x = made.conv(self.width, 3, name='stem_conv')(images.astype(self.dtype))
+    x = made.conv(self.width, 3, name='stem_conv')(
+      layers.normalised(self, images)
+    )
     if self.stem_norm:
       x = nn.relu(made.norm(name='stem_norm')(x))
     for stage, size in enumerate(self.stage_sizes):

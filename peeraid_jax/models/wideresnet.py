@@ -42,6 +42,7 @@ class WideResNet(nn.Module):
     width: 64 is the published network; other values scale all channels.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
+    normalization: (mean, std) of the images, or None.
   """
 
   num_classes: int
@@ -50,6 +51,7 @@ class WideResNet(nn.Module):
   width: int = 64
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  normalization: Any = None
 
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
@@ -57,7 +59,7 @@ class WideResNet(nn.Module):
       self, train=train, kernel_init=layers.he_fan_out_init
     )
     stem = layers.scaled(16, self.width)
-    x = made.conv(stem, 3, name='stem_conv')(images.astype(self.dtype))
+    x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
     for group in range(3):
       channels = layers.scaled(16 * self.widen * 2**group, self.width)
       for index in range((self.depth - 4) // 6):

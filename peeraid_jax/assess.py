@@ -1,0 +1,186 @@
+"""What a run's networks can do: while it trains, and at its end."""
+
+import functools
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from peeraid_jax import checkpoint, evaluate, interrupts, metrics
+from peeraid_jax import config as config_lib
+from peeraid_jax import results as results_lib
+
+
+def _evaluator(config: ml_collections.ConfigDict, **settings):
+  return evaluate.make_evaluate(
+    epsilon=config.attack.epsilon,
+    step_size=config.attack.step_size,
+    norm=config.attack.norm,
+    batch_size=config.eval.batch_size,
+    seed=config.seed,
+    **settings,
+  )
+
+
+def _own(nets) -> dict[str, Any]:
+  """The roles without the average, in the order of the tables."""
+  order = ('student', 'student_swa', 'peer')
+  return {role: nets[role] for role in order if role in nets}
+
+
+def _transfers(nets, attacks) -> list[evaluate.Transfer]:
+  """Who is shown images that attack the student: its peer or teacher."""
+  return [
+    evaluate.Transfer(target, 'student', name)
+    for target in ('peer', 'teacher')
+    for name in attacks
+    if target in nets and name != 'clean'
+  ]
+
+
+def make_selection(config: ml_collections.ConfigDict, data):
+  """Returns the evaluator that `train` calls at the end of an epoch.
+
+  Clean and selection-attack accuracy of the student and its average, clean
+  accuracy of the peer, and the peer's and the teacher's on images that attack
+  the student: how far they are specialised.
+
+  Args:
+    config: validated.
+    data: the selection `Dataset`.
+  """
+  run = _evaluator(config)
+  attack = config.eval.select_attack
+
+  def select(state, tick) -> dict[str, float]:
+    nets = _own(state.nets)
+    if int(state.swa_count) == 0:
+      nets.pop('student_swa', None)
+    attacks = {
+      # Once each, also where the selection attack is 'clean'.
+      role: ('clean',) if role == 'peer' else tuple({'clean': 0, attack: 0})
+      for role in nets
+    }
+    found = run(
+      state.nets, data, attacks, _transfers(state.nets, [attack]), tick
+    )
+    scalars = {
+      f'select/{role}/{name}': float(np.mean(hits))
+      for role, values in found.roles.items()
+      for name, hits in values.items()
+    }
+    for name, hits in found.transfer.items():
+      scalars[f'select/{name}'] = float(np.mean(hits))
+    return scalars
+
+  return select
+
+
+def _restore_for_results(config, workdir):
+  """Returns role -> (net, where it comes from), and what teachers are."""
+  states, found, told = {}, {}, {}
+  for role in ('student', 'student_swa', 'peer', 'teacher'):
+    wanted = 'best_swa' if role == 'student_swa' else 'best'
+    if config.eval.checkpoint == 'latest':
+      wanted = 'latest'
+    if checkpoint.latest_step(workdir, which=wanted) is None:
+      continue
+    if wanted not in states:
+      states[wanted] = checkpoint.restore_with_meta(workdir, which=wanted)
+    state, meta = states[wanted]
+    started = role != 'student_swa' or int(state.swa_count)
+    if role in state.nets and started:
+      source = {'checkpoint': wanted, 'step': int(state.step)}
+      if wanted in meta['best']:
+        best = meta['best'][wanted]
+        source |= {'epoch': best['epoch'], 'selection_score': best['score']}
+      found[role] = (state.nets[role], source)
+      told = meta.get('teachers', {})
+  if not found:
+    raise FileNotFoundError(
+      f'{workdir} has no {config.eval.checkpoint!r} checkpoint to evaluate; '
+      'train first with --mode=train'
+    )
+  return found, told
+
+
+def _without_folders(config) -> dict[str, Any]:
+  """A config as JSON; where files lay on this machine is left out."""
+  stored = config_lib.to_json(config)
+  for field, value in config_lib.flatten(stored).items():
+    *path, name = field.split('.')
+    if name in ('dir', 'source', 'workdir', 'peer_from') and value:
+      section = functools.reduce(lambda c, n: c[n], path, stored)
+      # A relative one, of runs beside each other, says which run it was.
+      kept = name in ('workdir', 'peer_from') and not os.path.isabs(value)
+      section[name] = value if kept else ''
+  return stored
+
+
+def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
+  """Evaluates the saved networks of a run and writes `results.json`.
+
+  Args:
+    config: validated, that of the work directory.
+    workdir: of the run.
+    test: the test `Dataset`.
+
+  Returns:
+    What `results.json` holds.
+  """
+  restored, told = _restore_for_results(config, workdir)
+  nets = {role: net for role, (net, _) in restored.items()}
+  count = config.eval.examples or len(test.labels)
+  data = test.take(slice(0, count))
+  # A teacher's own accuracies are in the results of the run that trained it.
+  attacks = {role: tuple(config.eval.attacks) for role in _own(nets)}
+  transfer = _transfers(nets, config.eval.attacks)
+  begun = time.monotonic()
+  with interrupts.Interrupts() as signals:
+
+    def tick(role, name, done, total):
+      signals.check()
+      if not done:
+        metrics.say(f'evaluating {role}: {name} on {total} images')
+
+    run = _evaluator(config, restarts=config.eval.restarts)
+    found = run(nets, data, attacks, transfer, tick)
+  content = {
+    'config': _without_folders(config),
+    'commit': results_lib.commit(),
+    'device': results_lib.device(),
+    'versions': results_lib.versions(),
+    'seed': config.seed,
+    'selection': {
+      'on': config.eval.select_on,
+      'attack': config.eval.select_attack,
+      'roles': {
+        role: source
+        for role, (_, source) in restored.items()
+        if role != 'teacher'
+      },
+    },
+    'teachers': told,
+    'roles': {
+      role: evaluate.summary(values) for role, values in found.roles.items()
+    },
+    'transfer': evaluate.summary(found.transfer),
+    'history': [r for r in metrics.read(workdir) if 'epoch' in r],
+    'evaluation_seconds': round(time.monotonic() - begun, 1),
+  }
+  if jax.process_index() == 0:
+    results_lib.write(workdir / 'results.json', content)
+    if config.eval.save_outcomes:
+      flat = {
+        f'{role}/{name}': hits
+        for role, values in found.roles.items()
+        for name, hits in values.items()
+      }
+      np.savez_compressed(
+        workdir / 'outcomes.npz', labels=data.labels, **flat, **found.transfer
+      )
+  return content
