@@ -31,6 +31,9 @@ FREE = (
 # Methods that start their attack uniformly in the ball.
 _UNIFORM_START = ('pgd_at', 'ard', 'iad1', 'iad2', 'akd2', 'agkd_bml')
 
+# Method -> AWP's gamma and first epoch (from 0), as in AWP's paper.
+_AWP = {'pgd_at': (0.01, 0), 'trades': (0.005, 9), 'ltd': (0.005, 9)}
+
 # Method -> role of a teacher -> method that trains one, if none is named.
 TEACHERS = {
   'ard': {'teacher': 'trades'},
@@ -105,10 +108,11 @@ def base(
   config.optimizer = ml_collections.ConfigDict()
   config.optimizer.student = _optimizer()
 
+  gamma, start_epoch = _AWP.get(method, (0.005, 0))
   awp = config.awp = ml_collections.ConfigDict()
   awp.enabled = method == 'ltd'  # adversarial weight perturbation
-  awp.gamma = 0.005  # its length, relative to each kernel's norm
-  awp.start_epoch = 9 if method == 'ltd' else 0  # first perturbed, from 0
+  awp.gamma = gamma  # its length, relative to each kernel's norm
+  awp.start_epoch = start_epoch  # first perturbed one, from 0
   awp.roles = ('student',)  # networks that are perturbed
 
   swa = config.swa = ml_collections.ConfigDict()

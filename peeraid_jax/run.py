@@ -82,7 +82,9 @@ def _teacher_runs(config, workdir, config_argument: str):
       continue
     made = teachers.teacher_config(config, role, config_argument)
     validate.validate(made)
-    teachers.check_fits(config, role, made, where)
+    teachers.check_fits(
+      config, role, made, where, source_role=config[role].role
+    )
     found[role] = (made, where)
   return found
 

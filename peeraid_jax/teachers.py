@@ -60,8 +60,7 @@ def teacher_config(
     ValueError: an unknown choice, field or value.
   """
   settings = config[role]
-  path, colon, choices = settings.train_config.partition(':')
-  made = config_lib.load((path or file.partition(':')[0]) + colon + choices)
+  made = config_lib.load(train_argument(config, role, file))
   made.data = ml_collections.ConfigDict(config.data)
   given = config_lib.flatten(config)
   made.update_from_flattened_dict({f: given[f] for f in _INHERITED})

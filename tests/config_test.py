@@ -182,6 +182,16 @@ class RecipeTest(parameterized.TestCase):
       config.teacher.train_config, ':method=natural,student=wideresnet34x10'
     )
 
+  def test_awp_of_its_paper(self):
+    found = {
+      method: _config('cifar10', f'method={method}').awp.to_dict()
+      for method in ('pgd_at', 'trades')
+    }
+    self.assertEqual(found['pgd_at']['gamma'], 0.01)
+    self.assertEqual(found['pgd_at']['start_epoch'], 0)
+    self.assertEqual(found['trades']['gamma'], 0.005)
+    self.assertEqual(found['trades']['start_epoch'], 9)
+
   def test_agkd_bml_starts_from_its_teacher_on_images_of_minus_1_to_1(self):
     for name in ('cifar10', 'svhn'):
       config = _config(name, 'method=agkd_bml')

@@ -19,7 +19,7 @@ class TeachersTest(chex.TestCase):
     super().setUpClass()
     cls.folder = helpers.folder(cls)
     cls.earlier = cls.folder / 'earlier'
-    cls.train('earlier', train__epochs=1, swa__start_epoch=0)
+    cls.train('earlier', train__epochs=2, swa__start_epoch=0)
 
   @classmethod
   def addCleanup(cls, function, *args):
@@ -27,14 +27,19 @@ class TeachersTest(chex.TestCase):
 
   @classmethod
   def train(cls, name, method='peeraid', **overrides):
-    """Trains two steps and says that they were good."""
+    """Trains two steps an epoch; the average is best after the first one."""
     config = helpers.config(method, data__train_examples=32, **overrides)
     workdir = cls.folder / name
     workdir.mkdir()
     results.write(workdir / 'config.json', config_lib.to_json(config))
-    scores = {'select/student/pgd2': 0.5, 'select/student_swa/pgd2': 0.5}
     data = helpers.digits(32)
-    train.train(config, workdir, data, lambda state, tick: scores)
+
+    def select(state, tick):
+      del tick
+      step = int(state.step)
+      return {'select/student/pgd2': step, 'select/student_swa/pgd2': 9 - step}
+
+    train.train(config, workdir, data, select)
 
   def _config(self, method='ltd', **overrides):
     workdir = {'teacher__workdir': str(self.earlier)}
@@ -48,18 +53,19 @@ class TeachersTest(chex.TestCase):
     )
 
   def test_roles_of_an_earlier_run(self):
-    for role, wanted, which in (
-      ('student', 'best', 'best'),
-      ('student', 'latest', 'latest'),
-      ('student_swa', 'best', 'best_swa'),
-      ('peer', 'best', 'best'),
+    for role, wanted, which, step in (
+      ('student', 'best', 'best', 4),
+      ('student', 'latest', 'latest', 4),
+      ('student_swa', 'best', 'best_swa', 2),
+      ('student_swa', 'latest', 'latest', 4),
+      ('peer', 'best', 'best', 4),
     ):
       with self.subTest(f'{role} {wanted}'):
         config = self._config(teacher__role=role, teacher__checkpoint=wanted)
         state, told = train.initial_state(config, self.folder / 'run')
         self._equal(state.nets['teacher'], role, which)
         self.assertEqual(told['teacher']['method'], 'peeraid')
-        self.assertEqual(told['teacher']['step'], 2)
+        self.assertEqual(told['teacher']['step'], step)
         self.assertEqual(told['teacher']['role'], role)
         self.assertIn('tiny of width 4', told['teacher']['model'])
 
@@ -105,7 +111,7 @@ class TeachersTest(chex.TestCase):
           teachers.check_named(config)
 
   def test_run_without_the_role_or_without_checkpoint(self):
-    self.train('natural', 'natural', eval__select_attack='pgd2')
+    self.train('natural', 'natural', train__epochs=1)
     config = self._config(teacher__role='peer')
     config.teacher.workdir = str(self.folder / 'natural')
     with self.assertRaisesRegex(ValueError, "has no 'peer'; it has student"):

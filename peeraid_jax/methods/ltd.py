@@ -34,7 +34,8 @@ def ltd(
   Assumptions of ours, for want of a source: T = 5, no hard labels, TRADES as
   the base with AWP (`config.awp`; the released network lies in a folder of
   TRADES-AWP's), a naturally trained teacher of the student's architecture on
-  the clean images (`config.teacher`). The student's temperature is
+  the clean images (`config.teacher`; a robust one is named there, or trained
+  with its train_config=':method=pgd_at'). The student's temperature is
   `config.model.student_temperature`, a part of the network: training,
   attacks and inference all see it.
 
