@@ -59,6 +59,13 @@ def kl_mean(
   return value / logits.shape[-1]
 
 
+def _right_and_best_wrong(logits, labels):
+  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+  right = jnp.sum(jnp.where(true, logits, 0), axis=-1)
+  wrong = jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
+  return right, wrong
+
+
 def margin(
   logits: chex.Array, labels: chex.Array, *, kappa: float = 50.0
 ) -> chex.Array:
@@ -80,9 +87,7 @@ def margin(
     2017 (the Linf variant of adversarial distillation's tables).
   """
   chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
-  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  right = jnp.sum(jnp.where(true, logits, 0), axis=-1)
-  wrong = jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
+  right, wrong = _right_and_best_wrong(logits, labels)
   return -jnp.maximum(right - wrong + kappa, 0)
 
 
@@ -239,3 +244,53 @@ def triplet(
   near = angular_distance(anchor, positive)
   far = angular_distance(anchor, negative)
   return jnp.maximum(0, margin + near - far)
+
+
+def dlr(logits: chex.Array, labels: chex.Array) -> chex.Array:
+  """Difference of logits ratio: -(z_y - max_{j != y} z_j) / (z_(1) - z_(3)).
+
+  With two classes the denominator is left out: it would be the numerator.
+
+  Args:
+    logits: [..., C], C at least 2.
+    labels: int [...].
+
+  Returns:
+    [...].
+
+  Reference:
+    Croce and Hein, Reliable Evaluation of Adversarial Robustness with an
+    Ensemble of Diverse Parameter-free Attacks, 2020.
+  """
+  right, wrong = _right_and_best_wrong(logits, labels)
+  if logits.shape[-1] < 3:
+    return wrong - right
+  top = jax.lax.top_k(logits, 3)[0]
+  return (wrong - right) / (top[..., 0] - top[..., 2] + 1e-12)
+
+
+def targeted_dlr(
+  logits: chex.Array, labels: chex.Array, targets: chex.Array
+) -> chex.Array:
+  """Targeted DLR: -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
+
+  With three classes the denominator is DLR's, with two there is none.
+
+  Args:
+    logits: [..., C], C at least 2.
+    labels, targets: int [...].
+
+  Returns:
+    [...].
+
+  Reference:
+    As of `dlr`.
+  """
+  pick = lambda index: jnp.take_along_axis(logits, index[..., None], -1)[..., 0]
+  difference = pick(targets) - pick(labels)
+  classes = logits.shape[-1]
+  if classes < 3:
+    return difference
+  top = jax.lax.top_k(logits, min(classes, 4))[0]
+  low = top[..., 2:].mean(axis=-1)
+  return difference / (top[..., 0] - low + 1e-12)

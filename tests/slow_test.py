@@ -176,7 +176,8 @@ class RobustnessTest(parameterized.TestCase):
       checkpoint.restore(self.run_of(m), which='best').nets['student']
       for m in ('ltd', 'pgd_at')
     )
-    test = data.load('digits', split='test')
+    # In this process programs are barely optimised: few images, few steps.
+    test = data.load('digits', split='test').take(slice(0, 120))
     images = jnp.asarray(test.images / np.float32(255))
     labels = jnp.asarray(test.labels)
 
@@ -195,12 +196,12 @@ class RobustnessTest(parameterized.TestCase):
     with self.subTest('iterative beats single-step'):
       self.assertLessEqual(white_box, accuracy(student, attacked('fgsm')))
     with self.subTest('more steps do not find much more'):
-      more = accuracy(student, attacked('pgd100'))
+      more = accuracy(student, attacked('pgd50'))
       self.assertLess(abs(white_box - more), 0.05)
     with self.subTest('accuracy falls to 0 at a large epsilon'):
       found = [
-        accuracy(student, attacked('pgd50', epsilon=e))
-        for e in (0.05, 0.1, 0.2, 0.5, 1.0)
+        accuracy(student, attacked('pgd20', epsilon=e))
+        for e in (0.05, 0.2, 1.0)
       ]
       self.assertEqual(found, sorted(found, reverse=True))
       self.assertEqual(found[-1], 0)
@@ -209,7 +210,7 @@ class RobustnessTest(parameterized.TestCase):
       self.assertLess(white_box, transfer)
     with self.subTest('white-box beats random noise'):
       noisy = jnp.ones(len(labels), bool)
-      for seed in range(50):
+      for seed in range(20):
         noise = jax.random.uniform(
           jax.random.key(seed), images.shape, minval=-0.1, maxval=0.1
         )

@@ -1,0 +1,366 @@
+"""AutoAttack: the cascade of attacks that robust accuracies are quoted by.
+
+    report = peeraid_jax.autoattack.run(logits_fn, images, labels)
+    print(report.robust_accuracy, report.flags)
+
+Every attack sees the points that all before it left robust. Algorithms,
+order, iterations, targets and the decision by the predicted class are those
+of the authors' package; noise is keyed by the point, so that a result does
+not depend on batch size, order of the batches or number of devices.
+
+Reference:
+  Croce and Hein, Reliable Evaluation of Adversarial Robustness with an
+  Ensemble of Diverse Parameter-free Attacks, 2020.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from peeraid_jax.attacks import suite
+from peeraid_jax.autoattack import engine as engine_lib
+from peeraid_jax.autoattack import flags as flags_lib
+from peeraid_jax.autoattack import state as state_lib
+
+ROBUST, MISCLASSIFIED = 'robust', 'misclassified'
+
+# (attack, its stage, number of stages, points done, points of the stage)
+Tick = Callable[[str, int, int, int, int], None]
+
+
+@dataclasses.dataclass
+class Report:
+  """What AutoAttack found.
+
+  Attributes:
+    clean_accuracy: share of points that are classified correctly.
+    accuracy_after: attack -> share of points that are robust after it. An
+      attack for which no point was left is not in it.
+    robust_accuracy: share of points that withstand all.
+    outcome: of each point 'misclassified', 'robust', or the attack that broke
+      it.
+    adversarial: float32 [N, H, W, C]; misclassified images of broken points,
+      the clean images of all others.
+    flags: what makes the result doubtful: name -> explanation.
+    settings: what was run, as JSON.
+    seconds: what it took, over all sessions.
+  """
+
+  clean_accuracy: float
+  accuracy_after: dict[str, float]
+  robust_accuracy: float
+  outcome: list[str]
+  adversarial: np.ndarray
+  flags: dict[str, str]
+  settings: dict[str, Any]
+  seconds: float
+
+  @property
+  def counts(self) -> dict[str, int]:
+    """Outcome -> number of points; they sum to all."""
+    names, counts = np.unique(self.outcome, return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns all but the images, with the counts."""
+    names = [f.name for f in dataclasses.fields(self)]
+    names.remove('adversarial')
+    return {
+      **{name: getattr(self, name) for name in names},
+      'counts': self.counts,
+    }
+
+
+def _check(images, labels, epsilon) -> tuple[np.ndarray, np.ndarray]:
+  """Returns float32 images and int32 labels.
+
+  Raises:
+    ValueError: names what is wrong and what would be right.
+  """
+  images, labels = np.asarray(images), np.asarray(labels)
+  if images.ndim != 4 or not len(images):
+    raise ValueError(
+      f'images should be [N, H, W, C] with N at least 1, got {images.shape}'
+    )
+  if images.dtype == np.uint8:
+    images = images / np.float32(255)
+  images = images.astype(np.float32)
+  if not (images.min() >= 0 and images.max() <= 1):
+    raise ValueError(
+      'images should be uint8, or floats in [0, 1]; got '
+      f'[{images.min()}, {images.max()}]. Normalisation belongs into '
+      'logits_fn: epsilon is in the unit of [0, 1]'
+    )
+  if labels.shape != images.shape[:1] or labels.dtype.kind not in 'iu':
+    raise ValueError(
+      f'labels should be integers [{len(images)}], got {labels.dtype} '
+      f'{labels.shape}'
+    )
+  if not epsilon >= 0:
+    raise ValueError(f'{epsilon=} should be at least 0')
+  return images, labels.astype(np.int32)
+
+
+def _classes(logits_fn, images, labels, draws: bool) -> int:
+  """Returns the number of classes of a network, without running it.
+
+  Raises:
+    ValueError: its output is not [B, K], or a label is none of its classes.
+  """
+  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+  shape = jax.ShapeDtypeStruct((2, *images.shape[1:]), np.float32)
+  out = jax.eval_shape(logits_fn, shape, *([keys] if draws else []))
+  if getattr(out, 'ndim', 0) != 2 or out.shape[0] != 2:
+    raise ValueError(
+      'logits_fn should give [B, K] logits of [B, H, W, C] images; of '
+      f'{shape.shape} it gives {getattr(out, "shape", type(out))}'
+    )
+  if labels.min() < 0 or labels.max() >= out.shape[1]:
+    raise ValueError(
+      f'labels are in [{labels.min()}, {labels.max()}]; logits_fn has '
+      f'{out.shape[1]} classes: they should be in [0, {out.shape[1] - 1}]'
+    )
+  return out.shape[1]
+
+
+class _Run:
+  """One evaluation: what has become of the points, and what is next."""
+
+  def __init__(self, engine, attacks, store, tick):
+    self.engine, self.attacks, self.store, self.tick = (
+      engine,
+      attacks,
+      store,
+      tick,
+    )
+    count = len(engine.labels)
+    self.before, self.begun = 0.0, time.monotonic()
+    self.progress: dict[str, Any] = {
+      # Per point: 0 robust, 1 misclassified, 2 + i broken by attack i.
+      'outcome': [0] * count,
+      'clean': None,
+      'accuracy_after': {},
+      # Of the stage that is under way: attack, its stage, points to do.
+      'attack': 0,
+      'stage': 0,
+      'pending': None,
+      'zero_gradients': 0,
+      'not_finite': [],
+      'unconfirmed': 0,
+    }
+    if store.saved is not None:
+      self.progress.update(store.saved['progress'])
+      self.before = store.saved['seconds']
+    self.outcome = np.array(self.progress['outcome'])
+
+  @property
+  def seconds(self) -> float:
+    return self.before + time.monotonic() - self.begun
+
+  def save(self) -> None:
+    self.progress['outcome'] = self.outcome.tolist()
+    self.store.write({'progress': self.progress, 'seconds': self.seconds})
+
+  def _note_not_finite(self, rows) -> None:
+    known = {*self.progress['not_finite'], *(int(r) for r in rows)}
+    self.progress['not_finite'] = sorted(known)
+
+  def clean_pass(self) -> dict[str, str]:
+    """Classifies the points as they are; returns flags.
+
+    After a resumption it is repeated: it costs little, and shows whether the
+    network is still the one that was evaluated.
+    """
+    right = np.zeros(len(self.outcome), bool)
+    points = np.arange(len(self.outcome))
+    for rows in self.engine.batches(points):
+      self.tick('clean', 0, 1, int(rows[0]), len(points))
+      predicted, finite = self.engine.predict(rows)
+      right[rows] = predicted == self.engine.labels[rows]
+      self._note_not_finite(rows[~finite])
+    flags = {}
+    if self.progress['clean'] is None:
+      self.outcome[~right] = 1
+      self.progress['clean'] = int(right.sum())
+      self.save()
+    elif self.progress['clean'] != int(right.sum()):
+      flags['clean_accuracy_changed'] = (
+        f'{self.progress["clean"]} points were classified correctly before '
+        f'the evaluation was interrupted, and now {int(right.sum())}: the '
+        'network, or the numerics of the machine, changed.'
+      )
+    return flags
+
+  def _stage(self, number: int, name: str, stage: int, stages: int) -> None:
+    """Attacks what is pending in a stage, batch by batch."""
+    if self.progress['pending'] is None:
+      self.progress['pending'] = np.flatnonzero(self.outcome == 0).tolist()
+    pending = np.array(self.progress['pending'], int)
+    total = len(pending)
+    for rows in self.engine.batches(pending):
+      done = total - len(self.progress['pending'])
+      tick = lambda done=done: self.tick(name, stage, stages, done, total)
+      tick()
+      candidates, zero = self.engine.attack(name, stage, rows, tick)
+      moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
+      predicted, finite = self.engine.predict(rows, candidates)
+      wrong = predicted != self.engine.labels[rows]
+      broken = wrong & self.engine.inside(rows, candidates)
+      self._note_not_finite(rows[~finite])
+      if stage == 0:
+        self.progress['zero_gradients'] += int(zero.sum())
+      # Square hands back its best image, whether it fools or not.
+      if name != 'square':
+        self.progress['unconfirmed'] += int((moved & ~broken).sum())
+      self.store.adversarial[rows[broken]] = candidates[broken]
+      self.outcome[rows[broken]] = 2 + number
+      left = self.progress['pending'][len(rows) :]
+      self.progress['pending'] = left
+      self.save()
+
+  def attack_all(self) -> None:
+    """Runs the attacks in order, from where an earlier session stopped."""
+    count = len(self.outcome)
+    while self.progress['attack'] < len(self.attacks):
+      number = self.progress['attack']
+      name = self.attacks[number]
+      stages = suite.stages(name, self.engine.settings)
+      if not (self.outcome == 0).any() and self.progress['stage'] == 0:
+        break
+      while self.progress['stage'] < stages:
+        self._stage(number, name, self.progress['stage'], stages)
+        self.progress['stage'] += 1
+        self.progress['pending'] = None
+      robust = int((self.outcome == 0).sum())
+      self.progress['accuracy_after'][name] = robust / count
+      self.progress['attack'] += 1
+      self.progress['stage'] = 0
+      self.save()
+
+
+def run(
+  logits_fn: Callable,
+  images,
+  labels,
+  *,
+  norm: str = 'Linf',
+  epsilon: float = 8 / 255,
+  version: str = 'standard',
+  attacks: Sequence[str] | None = None,
+  batch_size: int = 256,
+  key=None,
+  state_path=None,
+  search_logits_fn: Callable | None = None,
+  devices=None,
+  tick: Tick | None = None,
+  **overrides,
+) -> Report:
+  """Evaluates a network with AutoAttack.
+
+  Args:
+    logits_fn: float32 images [B, H, W, C] in [0, 1] -> logits [B, K]; with
+      version='rand', (images, keys [B]) -> logits. A plain function is
+      compiled for itself; a `jax.tree_util.Partial` of a function and a
+      network shares its programs with other networks.
+    images: [N, H, W, C], uint8, or floats in [0, 1].
+    labels: int [N].
+    norm: 'Linf', 'L2' or 'L1'.
+    epsilon: radius, in the unit of [0, 1].
+    version: 'standard', 'plus', 'rand' (networks that draw), or 'custom'.
+    attacks: of 'custom', in order: names of `attacks.suite.ATTACKS`.
+    batch_size: points per call, over all devices.
+    key: of the noise; jax.random.key(0) by default.
+    state_path: a file to resume from; a killed evaluation goes on with the
+      next batch, and ends with the same report.
+    search_logits_fn: a faster function, such as one in bfloat16, to search
+      with; `logits_fn` decides.
+    devices: all local ones by default.
+    tick: called before every batch, and within long ones.
+    **overrides: of `attacks.suite.Settings`, such as steps=20; the report's
+      settings say so, and the result is not AutoAttack's.
+
+  Returns:
+    A `Report`.
+
+  Raises:
+    ValueError: bad input, or a state of another evaluation; before anything
+      is compiled.
+    OSError: the state cannot be written.
+  """
+  images, labels = _check(images, labels, epsilon)
+  if (version == 'custom') != (attacks is not None):
+    raise ValueError(
+      f"{attacks=} and {version=}: 'custom', and no other version, needs a "
+      'list of attacks'
+    )
+  logits_fn = engine_lib.as_argument(logits_fn)
+  classes = _classes(logits_fn, images, labels, version == 'rand')
+  settings = suite.settings_of(
+    version, norm=norm, epsilon=epsilon, classes=classes
+  )
+  unknown = set(overrides) - set(settings._fields)
+  if unknown:
+    raise ValueError(
+      f'{", ".join(sorted(unknown))} unknown; known: '
+      f'{", ".join(settings._fields)}'
+    )
+  settings = settings._replace(**overrides)
+  attacks = tuple(attacks or suite.VERSIONS[version])
+  for name in attacks:
+    suite.stages(name, settings)
+  if classes < 2 or epsilon == 0:
+    attacks = ()
+  key = jax.random.key(0) if key is None else key
+  told = {
+    'version': version,
+    'attacks': list(attacks),
+    'changed': sorted(overrides),
+    **settings._asdict(),
+    'key': np.asarray(jax.random.key_data(key)).tolist(),
+    'searched_with_another_function': search_logits_fn is not None,
+  }
+  if 'square' in attacks and norm != 'Linf' and min(images.shape[1:3]) < 5:
+    raise ValueError(
+      f'Square in {norm} lays a grid of 5x5 tiles: images of '
+      f'{images.shape[1]}x{images.shape[2]} are too small'
+    )
+  digest = state_lib.fingerprint(told, images, labels)
+  store = state_lib.Store(state_path, digest, images)
+  engine = engine_lib.Engine(
+    logits_fn,
+    search_logits_fn,
+    images,
+    labels,
+    settings,
+    key=key,
+    batch_size=batch_size,
+    devices=devices,
+  )
+  current = _Run(engine, attacks, store, tick or (lambda *progress: None))
+  flags = flags_lib.few_classes(classes)
+  first = engine.batches(np.arange(len(labels)))[0]
+  flags |= flags_lib.of_first_batch(engine, first, draws=settings.samples > 1)
+  flags |= current.clean_pass()
+  current.attack_all()
+  progress = current.progress
+  flags |= flags_lib.of_outcome(
+    progress['accuracy_after'],
+    zero_gradients=progress['zero_gradients'],
+    not_finite=len(progress['not_finite']),
+    unconfirmed=progress['unconfirmed'] if search_logits_fn else 0,
+  )
+  names = (ROBUST, MISCLASSIFIED, *attacks)
+  return Report(
+    clean_accuracy=progress['clean'] / len(labels),
+    accuracy_after=progress['accuracy_after'],
+    robust_accuracy=float(np.mean(current.outcome == 0)),
+    outcome=[names[code] for code in current.outcome],
+    adversarial=np.array(store.adversarial),
+    flags=flags,
+    settings=told,
+    seconds=round(current.seconds, 1),
+  )
