@@ -1,6 +1,7 @@
 """What a run's networks can do: while it trains, and at its end."""
 
 import functools
+import json
 import os
 import pathlib
 import time
@@ -10,7 +11,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from peeraid_jax import checkpoint, evaluate, interrupts, metrics
+from peeraid_jax import attacks as attacks_lib
+from peeraid_jax import cascade, checkpoint, evaluate, interrupts, metrics
 from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 
@@ -121,8 +123,36 @@ def _without_folders(config) -> dict[str, Any]:
   return stored
 
 
+def _earlier(workdir: pathlib.Path, sources: dict[str, dict]) -> dict:
+  """Returns the results of the same networks that are there already."""
+  path = workdir / 'results.json'
+  if not path.exists():
+    return {}
+  found = json.loads(path.read_text())
+  same = found['selection']['roles'] == json.loads(json.dumps(sources))
+  return found if same else {}
+
+
+def _save_outcomes(workdir, labels, found, reports) -> None:
+  """Writes what became of each example."""
+  flat = {
+    f'{role}/{name}': hits
+    for role, values in found.roles.items()
+    for name, hits in values.items()
+  }
+  flat |= found.transfer
+  for role, values in reports.items():
+    for name, report in values.items():
+      flat[f'{role}/{name}'] = np.array(report.outcome) == 'robust'
+      flat[f'{role}/{name}_outcome'] = np.array(report.outcome)
+  np.savez_compressed(workdir / 'outcomes.npz', labels=labels, **flat)
+
+
 def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   """Evaluates the saved networks of a run and writes `results.json`.
+
+  Where only AutoAttack or parts of it are asked for, what is known of the
+  same networks already stays.
 
   Args:
     config: validated, that of the work directory.
@@ -134,11 +164,13 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   """
   restored, told = _restore_for_results(config, workdir)
   nets = {role: net for role, (net, _) in restored.items()}
+  sources = {r: source for r, (_, source) in restored.items() if r != 'teacher'}
   count = config.eval.examples or len(test.labels)
   data = test.take(slice(0, count))
+  names = [n for n in config.eval.attacks if n not in attacks_lib.CASCADE]
+  cascades = [n for n in config.eval.attacks if n in attacks_lib.CASCADE]
   # A teacher's own accuracies are in the results of the run that trained it.
-  attacks = {role: tuple(config.eval.attacks) for role in _own(nets)}
-  transfer = _transfers(nets, config.eval.attacks)
+  attacks = {role: tuple(names) for role in _own(nets)}
   begun = time.monotonic()
   with interrupts.Interrupts() as signals:
 
@@ -148,7 +180,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
         metrics.say(f'evaluating {role}: {name} on {total} images')
 
     run = _evaluator(config, restarts=config.eval.restarts)
-    found = run(nets, data, attacks, transfer, tick)
+    found = run(nets, data, attacks, _transfers(nets, names), tick)
+    strong, reports = cascade.evaluate(
+      config, workdir, _own(nets), sources, data, cascades, signals
+    )
+  earlier = _earlier(workdir, sources)
   content = {
     'config': _without_folders(config),
     'commit': results_lib.commit(),
@@ -158,11 +194,7 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
     'selection': {
       'on': config.eval.select_on,
       'attack': config.eval.select_attack,
-      'roles': {
-        role: source
-        for role, (_, source) in restored.items()
-        if role != 'teacher'
-      },
+      'roles': sources,
     },
     'teachers': told,
     'roles': {
@@ -172,15 +204,13 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
     'history': [r for r in metrics.read(workdir) if 'epoch' in r],
     'evaluation_seconds': round(time.monotonic() - begun, 1),
   }
+  if not names and earlier:
+    content = earlier
+  content['autoattack'] = earlier.get('autoattack', {})
+  for role, values in strong.items():
+    content['autoattack'].setdefault(role, {}).update(values)
   if jax.process_index() == 0:
     results_lib.write(workdir / 'results.json', content)
     if config.eval.save_outcomes:
-      flat = {
-        f'{role}/{name}': hits
-        for role, values in found.roles.items()
-        for name, hits in values.items()
-      }
-      np.savez_compressed(
-        workdir / 'outcomes.npz', labels=data.labels, **flat, **found.transfer
-      )
+      _save_outcomes(workdir, data.labels, found, reports)
   return content

@@ -156,8 +156,7 @@ def state(config: ml_collections.ConfigDict) -> step_lib.State:
       width=config_lib.width(config, role),
       dtype=config.dtype,
       axis_name=parallel.AXIS,
-      # Work directories of earlier versions have no such field.
-      normalization=config.model.get('normalization', 'none'),
+      normalization=config.model.normalization,
     )
     key = jax.random.fold_in(jax.random.key(config.seed), index)
     found[role] = nets.create(

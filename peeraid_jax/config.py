@@ -21,6 +21,7 @@ FREE = (
   'train.log_every_steps',
   'train.checkpoint_every_steps',
   'eval.attacks',
+  'eval.autoattack',
   'eval.examples',
   'eval.checkpoint',
   'eval.restarts',
@@ -120,13 +121,15 @@ def base(
   swa.start_epoch = 214  # first epoch (from 0) whose end is averaged
 
   evaluation = config.eval = ml_collections.ConfigDict()
-  # 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>'; the eps of `attack`.
+  # 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>', 'autoattack', or a part of it
+  # ('apgd_ce', 'apgd_t', 'fab_t', 'square', ...); the eps of `attack`.
   evaluation.attacks = ('clean', 'fgsm', 'pgd20', 'cw30')
   evaluation.examples = 0  # first test images of the final one; 0: all
   evaluation.every_epochs = 1  # clean and selection attack while training
   evaluation.select_on = 'validation'  # or 'test', as the authors did
   evaluation.select_attack = 'pgd10' if method != 'natural' else 'clean'
   evaluation.checkpoint = 'best'  # evaluated at the end; or 'latest'
+  evaluation.autoattack = 'standard'  # its version; or 'plus'
   evaluation.restarts = 1  # of pgd and cw; the worst case counts
   evaluation.save_outcomes = False  # write each example's, outcomes.npz
   evaluation.batch_size = 256  # global, over all devices
@@ -247,14 +250,36 @@ def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def from_json(stored: dict[str, Any]) -> ml_collections.ConfigDict:
-  """Returns the config that `to_json` was given."""
+  """Returns the config that `to_json` was given.
+
+  Fields that are younger than it get their defaults: they are chosen so that
+  nothing changes.
+  """
 
   def tuples(value):
     if isinstance(value, dict):
       return {k: tuples(v) for k, v in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
-  return ml_collections.ConfigDict(tuples(stored))
+  def filled(old, new):
+    return {
+      **new,
+      **{
+        k: filled(v, new[k])
+        if isinstance(v, dict) and isinstance(new.get(k), dict)
+        else v
+        for k, v in old.items()
+      },
+    }
+
+  model = stored['model']
+  defaults = base(
+    method=stored['method']['name'],
+    student=model['student'],
+    peer=model.get('peer', model['student']),
+    teacher=model.get('teacher', model['student']),
+  )
+  return ml_collections.ConfigDict(tuples(filled(stored, defaults.to_dict())))
 
 
 def differences(

@@ -77,7 +77,8 @@ def say(text: str) -> None:
   sys.stdout.flush()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+  """Returns seconds as H:MM:SS."""
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f'{hours}:{minutes:02d}:{seconds:02d}'
@@ -125,7 +126,7 @@ class Progress:
       self._begun, self._first = now, step  # Compilation does not count.
     elif step > self._first:
       pace = (now - self._begun) / (step - self._first)
-      left = f', {_clock(pace * (self._total - step))} left'
+      left = f', {clock(pace * (self._total - step))} left'
     rate = scalars.get('images_per_second', 0)
     say(f'step {step}/{self._total}: {text}, {rate:.0f} images/s{left}')
 

@@ -128,9 +128,28 @@ def count_params(net: Net) -> int:
   return sum(p.size for p in jax.tree.leaves(net.params))
 
 
-@jax.jit
 def _logits(net, images):
   return net.eval(images).logits
+
+
+def logits_fn(net: Net, *, dtype=None) -> jax.tree_util.Partial:
+  """Returns a network as attacks take it: images -> logits.
+
+  It is an argument of compiled programs, not compiled into them: networks of
+  one architecture share those.
+
+  Args:
+    net: in eval mode, outside of mapped axes.
+    dtype: of the computation, if it should not be the network's own.
+  """
+  changes = {'axis_name': None}
+  if dtype is not None:
+    changes['dtype'] = dtype
+  net = net.replace(module=net.module.clone(**changes))
+  return jax.tree_util.Partial(_logits, net)
+
+
+_jitted_logits = jax.jit(_logits)
 
 
 def predict(net: Net, images, *, batch_size: int = 256) -> np.ndarray:
@@ -162,7 +181,7 @@ def predict(net: Net, images, *, batch_size: int = 256) -> np.ndarray:
   padding = -count % size
   padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
   logits = [
-    np.asarray(_logits(net, padded[start : start + size]))
+    np.asarray(_jitted_logits(net, padded[start : start + size]))
     for start in range(0, len(padded), size)
   ]
   if not logits:

@@ -80,4 +80,12 @@ def table(content: Mapping[str, Any]) -> str:
       f'{target} on images that attack {source.replace("_", " ")}: '
       f'{100 * value["accuracy"]:.2f}'
     )
+  for role, values in content.get('autoattack', {}).items():
+    for name, report in values.items():
+      robust, clean = report['robust_accuracy'], report['clean_accuracy']
+      lines.append(
+        f'{role}, {name} on {report["n"]} images: {100 * robust:.2f} '
+        f'(clean {100 * clean:.2f})'
+      )
+      lines += [f'  {flag}: {why}' for flag, why in report['flags'].items()]
   return '\n'.join(lines)

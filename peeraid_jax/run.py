@@ -1,6 +1,5 @@
 """A run from its config to its result; `main` hands it the flags."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -37,7 +36,8 @@ def _open_workdir(config, workdir: pathlib.Path) -> None:
   path = workdir / 'config.json'
   given = config_lib.to_json(config)
   if path.exists():
-    changed = config_lib.differences(json.loads(path.read_text()), given)
+    stored = config_lib.to_json(checkpoint.read_config(workdir))
+    changed = config_lib.differences(stored, given)
     if changed:
       lines = '\n'.join(
         f'  {field}: {old!r} there, {new!r} now'

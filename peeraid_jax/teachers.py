@@ -97,9 +97,8 @@ def _describe(config: ml_collections.ConfigDict, role: str) -> str:
     f'{config_lib.width(config, role)} for {known.num_classes} classes of '
     f'{channels} images'
   )
-  normalization = config.model.get('normalization', 'none')
-  if normalization != 'none':
-    text += f', normalization {normalization}'
+  if config.model.normalization != 'none':
+    text += f', normalization {config.model.normalization}'
   temperature = config_lib.temperature(config, role)
   if temperature != 1:
     text += f', temperature {temperature}'

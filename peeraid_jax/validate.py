@@ -93,6 +93,7 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   yield 'eval.every_epochs', _whole(1)
   yield 'eval.restarts', _whole(1)
   yield 'eval.batch_size', _whole(1)
+  yield 'eval.autoattack', _one_of('standard', 'plus')
   yield 'eval.select_on', _one_of('validation', 'test')
   yield 'eval.checkpoint', _one_of('best', 'latest')
 
@@ -114,9 +115,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
     if not fine:
       raise ValueError(f'config.{field}={value!r} should be {says}')
   for name in (*config.eval.attacks, config.eval.select_attack):
+    if name in attacks.CASCADE and name != config.eval.select_attack:
+      continue
     attacks.named(name, epsilon=0, step_size=0, norm=config.attack.norm)
   if not config.eval.attacks:
-    raise ValueError(f'config.eval.attacks is empty; known: {attacks.KNOWN}')
+    raise ValueError(
+      f'config.eval.attacks is empty; known: {attacks.KNOWN}, '
+      f'{", ".join(attacks.CASCADE)}'
+    )
   # A method checks its own hyperparameters when it is built.
   trained = methods.create(
     config.method.name, lambda *a: None, **config.method.kwargs.to_dict()

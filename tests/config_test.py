@@ -345,6 +345,14 @@ class ConfigTest(parameterized.TestCase):
     self.assertEqual(config_lib.from_json(stored), config)
     self.assertEqual(config_lib.differences(stored, stored), {})
 
+  def test_configs_of_earlier_versions_get_the_defaults(self):
+    config = helpers.config('ltd', attack__steps=5)
+    config.awp.start_epoch = 9
+    stored = config_lib.to_json(config)
+    del stored['awp'], stored['model']['normalization']
+    del stored['method']['kwargs']['beta']
+    self.assertEqual(config_lib.from_json(stored), config)
+
   def test_differences_show_what_trains_differently(self):
     old = config_lib.to_json(helpers.config())
     new = config_lib.to_json(

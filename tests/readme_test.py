@@ -1,5 +1,7 @@
 """The README: its tables are the program's, its example works."""
 
+import contextlib
+import io
 import pathlib
 import re
 from unittest import mock
@@ -42,7 +44,7 @@ class ReadmeTest(absltest.TestCase):
   def test_python_blocks_run(self):
     """The blocks that need a finished run get a tiny network instead."""
     blocks = re.findall(r'```python\n(.*?)```', README.read_text(), re.S)
-    restored, attack = blocks[0], blocks[1]
+    restored, attack, cascade = blocks[:3]
     state = mock.Mock(nets={'student': helpers.net()})
     names = {}
     with mock.patch('peeraid_jax.checkpoint.restore', return_value=state):
@@ -52,6 +54,12 @@ class ReadmeTest(absltest.TestCase):
     images = names['test'].images[:64] / 255
     self.assertLess(float(abs(names['adv'] - images).max()), 0.1 + 1e-6)
     self.assertIsInstance(names['adv'], jax.Array)
+    # Shorter: the command's test runs the whole.
+    cascade = cascade.replace('epsilon=0.1', 'epsilon=0.1, steps=3, queries=9')
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+      exec(cascade, names)
+    self.assertIn('misclassified', printed.getvalue())
+    self.assertEqual(sum(names['report'].counts.values()), 20)
 
 
 if __name__ == '__main__':

@@ -60,13 +60,15 @@ class CommandTest(chex.TestCase):
 
   @classmethod
   def command(cls, workdir, *extra):
+    # A tuple that is given twice is the sum of both.
+    given = {e.removeprefix('--config.').split('=')[0] for e in extra}
     return [
       sys.executable,
       '-m',
       'peeraid_jax.main',
       '--config=configs/digits.py:student=tiny',
       f'--workdir={workdir}',
-      *[f'--config.{k}={v}' for k, v in OVERRIDES.items()],
+      *[f'--config.{k}={v}' for k, v in OVERRIDES.items() if k not in given],
       *extra,
     ]
 
@@ -195,6 +197,60 @@ class CommandTest(chex.TestCase):
       outcomes['student/pgd3'].mean(),
       found['roles']['student']['pgd3']['accuracy'],
     )
+
+  def test_autoattack_stopped_and_resumed(self):
+    extra = (
+      '--mode=evaluate',
+      "--config.eval.attacks=('autoattack',)",
+      '--config.eval.examples=60',
+      '--config.eval.save_outcomes=True',
+    )
+    whole, stopped = self.folder / 'aa', self.folder / 'aa_stopped'
+    for workdir in (whole, stopped):
+      shutil.copytree(self.whole, workdir)
+    out = self.run_to_end(whole, *extra)
+    self.assertIn('student_swa, autoattack on 60 images', out)
+
+    process = subprocess.Popen(
+      self.command(stopped, *extra),
+      cwd=ROOT,
+      env=self.environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    while process.poll() is None:
+      states = stopped.glob('autoattack/*.json')
+      if any('"apgd_ce": ' in state.read_text() for state in states):
+        break
+      time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 128 + signal.SIGTERM, out)
+    self.run_to_end(stopped, *extra)
+
+    found, again = (
+      json.loads((w / 'results.json').read_text()) for w in (whole, stopped)
+    )
+    before = json.loads((self.whole / 'results.json').read_text())
+    # What was known of the same networks stays.
+    self.assertEqual(found['roles'], before['roles'])
+    self.assertEqual(
+      set(found['autoattack']), {'student', 'student_swa', 'peer'}
+    )
+    for role, values in found['autoattack'].items():
+      report, other = values['autoattack'], again['autoattack'][role]
+      self.assertEqual(sum(report['counts'].values()), 60)
+      self.assertEqual(report['n'], 60)
+      self.assertLessEqual(report['robust_accuracy'], report['clean_accuracy'])
+      self.assertEqual(report['settings']['attacks'][0], 'apgd_ce')
+      self.assertEqual(report['settings']['queries'], 5000)
+      for name in ('counts', 'accuracy_after', 'flags', 'settings'):
+        self.assertEqual(report[name], other['autoattack'][name])
+    outcomes = [np.load(w / 'outcomes.npz') for w in (whole, stopped)]
+    for name in outcomes[0]:
+      np.testing.assert_array_equal(outcomes[0][name], outcomes[1][name])
+    self.assertIn('peer/autoattack_outcome', outcomes[0])
 
   def test_another_config_is_refused_with_the_difference(self):
     out = self.run_to_end(self.whole, '--config.seed=7', code=1)

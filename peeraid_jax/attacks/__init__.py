@@ -3,6 +3,7 @@
 import functools
 import re
 
+from peeraid_jax.attacks import suite
 from peeraid_jax.attacks.ascent import (
   NORMS,
   STARTS,
@@ -13,6 +14,7 @@ from peeraid_jax.attacks.ascent import (
 from peeraid_jax.attacks.pgd import cw, fgsm, pgd
 
 __all__ = [
+  'CASCADE',
   'NORMS',
   'STARTS',
   'cw',
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 KNOWN = 'clean, fgsm, pgd<steps> (pgd20), cw<steps> (cw30)'
+# What `autoattack.run` does, and not `named`.
+CASCADE = ('autoattack', *suite.ATTACKS)
 
 
 def named(
@@ -48,7 +52,10 @@ def named(
     return functools.partial(fgsm, epsilon=epsilon, norm=norm)
   match = re.fullmatch(r'(pgd|cw)([1-9]\d{0,5})', name)
   if not match:
-    raise ValueError(f'attack {name!r} is unknown; known: {KNOWN}')
+    raise ValueError(
+      f'attack {name!r} is unknown; known: {KNOWN}; in an evaluation also '
+      f'{", ".join(CASCADE)}'
+    )
   return functools.partial(
     {'pgd': pgd, 'cw': cw}[match[1]],
     epsilon=epsilon,

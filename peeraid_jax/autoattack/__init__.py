@@ -28,8 +28,9 @@ from peeraid_jax.autoattack import state as state_lib
 
 ROBUST, MISCLASSIFIED = 'robust', 'misclassified'
 
-# (attack, its stage, number of stages, points done, points of the stage)
-Tick = Callable[[str, int, int, int, int], None]
+# (attack, its stage, number of stages, points done, points of the stage);
+# points of a batch that is under way count by its share
+Tick = Callable[[str, int, int, float, int], None]
 
 
 @dataclasses.dataclass
@@ -203,8 +204,12 @@ class _Run:
     total = len(pending)
     for rows in self.engine.batches(pending):
       done = total - len(self.progress['pending'])
-      tick = lambda done=done: self.tick(name, stage, stages, done, total)
-      tick()
+
+      def tick(share, done=done, rows=rows):
+        now = done + share * len(rows)
+        self.tick(name, stage, stages, now, total)
+
+      tick(0.0)
       candidates, zero = self.engine.attack(name, stage, rows, tick)
       moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
       predicted, finite = self.engine.predict(rows, candidates)

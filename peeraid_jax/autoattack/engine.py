@@ -113,7 +113,8 @@ class Engine:
     found, start = [], 0
     while start < len(points):
       left = len(points) - start
-      size = self._small if left <= self._small else self._full
+      # Half-full batches are not worth it: padding costs as points do.
+      size = self._full if left > self._full // 2 else self._small
       found.append(points[start : start + size])
       start += size
     return found
@@ -171,7 +172,7 @@ class Engine:
     return counts.argmax(-1), finite
 
   def attack(
-    self, name: str, index: int, rows, tick: Callable[[], None]
+    self, name: str, index: int, rows, tick: Callable[[float], None]
   ) -> tuple[np.ndarray, np.ndarray]:
     """Runs a stage of an attack on a batch.
 
@@ -179,7 +180,8 @@ class Engine:
       name: one of `suite.ATTACKS`.
       index: of the stage.
       rows: int [B], at most a batch.
-      tick: called between the parts of a long stage.
+      tick: called with the share that is done, between the parts of a long
+        stage.
 
     Returns:
       (float32 [B, H, W, C] candidates, bool [B] whether the first gradient
@@ -194,7 +196,7 @@ class Engine:
     if name == 'square':
       state = self._run('square_begin', self._search, 0, *points)
       for query in range(0, self.settings.queries, CHUNK):
-        tick()
+        tick(query / self.settings.queries)
         if np.all(np.asarray(state.margin) <= 0):
           break
         state = self._run('square_advance', self._search, query, *points, state)

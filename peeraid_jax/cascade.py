@@ -1,0 +1,168 @@
+"""AutoAttack on the networks of a run: progress, resumption, provenance."""
+
+import hashlib
+import json
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import tqdm
+
+from peeraid_jax import autoattack, interrupts, metrics
+from peeraid_jax import nets as nets_lib
+from peeraid_jax import results as results_lib
+from peeraid_jax.attacks import suite
+
+# Seconds between two lines where there is no terminal.
+_QUIET = 30
+
+
+class _Progress:
+  """A bar over points and attacks; plain lines without a terminal.
+
+  Args:
+    label: what is evaluated.
+    settings: of the attacks.
+    attacks: in order.
+  """
+
+  # Forward and backward passes of a stage, per point.
+  _COSTS = {'apgd_ce': 2, 'apgd_dlr': 2, 'apgd_t': 2, 'fab': 11, 'fab_t': 3}
+
+  def __init__(self, label: str, attacks):
+    self._label, self._attacks = label, attacks
+    self._begun, self._told = time.monotonic(), 0.0
+    self._name, self._at_first = '', None
+    self._bar = tqdm.tqdm(
+      total=100,
+      bar_format='{desc} {percentage:3.0f}%|{bar}| {postfix}',
+      dynamic_ncols=True,
+      disable=not sys.stdout.isatty(),
+      file=sys.stdout,
+    )
+
+  def _work(self, name: str) -> float:
+    if name == 'square':
+      return 5000.0
+    return 100.0 * self._COSTS.get(name, 0.01)
+
+  def __call__(self, name, stage, stages, done, total) -> None:
+    """Tells how far an evaluation is, as `autoattack.run`'s tick."""
+    order = ['clean', *self._attacks]
+    later = order[order.index(name) + 1 :]
+    counts = {'apgd_t': 9, 'fab_t': 9}
+    # What is left, if no further point breaks.
+    left = self._work(name) * (total - done + total * (stages - stage - 1))
+    left += sum(self._work(n) * counts.get(n, 1) for n in later) * total
+    if self._at_first is None:
+      self._at_first = left
+    now = time.monotonic()
+    finished = self._at_first - left
+    time_left = ''
+    if finished > 0:
+      seconds = (now - self._begun) * left / finished
+      time_left = f', at most {metrics.clock(seconds)} left'
+    text = f'{int(done)}/{total} points'
+    part = f' {stage + 1}/{stages}' if stages > 1 else ''
+    if not self._bar.disable:
+      self._bar.set_description_str(f'{self._label}, {name}{part}')
+      self._bar.n = 100 * finished / max(self._at_first, 1)
+      self._bar.set_postfix_str(text + time_left)
+    elif name != self._name or now - self._told > _QUIET:
+      metrics.say(f'{self._label}: {name}{part}, {text}{time_left}')
+      self._name, self._told = name, now
+
+  def close(self) -> None:
+    """Leaves the bar where it is."""
+    self._bar.close()
+
+
+def _state_path(workdir: pathlib.Path, role: str, name: str, of: dict):
+  """A file per network and settings, so that others do not meet in it."""
+  digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode())
+  return (
+    workdir / 'autoattack' / f'{role}-{name}-{digest.hexdigest()[:12]}.json'
+  )
+
+
+def evaluate(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  nets: dict[str, nets_lib.Net],
+  sources: dict[str, dict],
+  data,
+  names,
+  signals: interrupts.Interrupts,
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, autoattack.Report]]]:
+  """Runs AutoAttack, or parts of it, on the networks of a run.
+
+  Args:
+    config: validated.
+    workdir: of the run; what was done so far is in its folder 'autoattack'.
+    nets: role -> network.
+    sources: role -> the checkpoint it comes from, as JSON.
+    data: the `Dataset` of points.
+    names: of `attacks.CASCADE`.
+    signals: looked at before every batch.
+
+  Returns:
+    (role -> name -> the report as JSON, with provenance; the same reports).
+  """
+  told, reports = {}, {}
+  for role, net in nets.items():
+    reference, search = nets_lib.logits_fn(net), None
+    if config.dtype != 'float32':
+      # The fast network searches, a float32 copy of it decides.
+      reference = nets_lib.logits_fn(net, dtype=jnp.float32)
+      search = nets_lib.logits_fn(net)
+    for name in names:
+      settings: dict[str, Any] = {'version': config.eval.autoattack}
+      attacks = suite.VERSIONS[config.eval.autoattack]
+      if name != 'autoattack':
+        attacks = (name,)
+        settings = {'version': 'custom', 'attacks': attacks, 'restarts': 1}
+      settings |= {'norm': config.attack.norm, 'epsilon': config.attack.epsilon}
+      of = {
+        **settings,
+        'source': sources[role],
+        'examples': len(data.labels),
+        'seed': config.seed,
+        'dtype': config.dtype,
+      }
+      progress = _Progress(f'{role} {name}', attacks)
+
+      def tick(*where, progress=progress):
+        signals.check()
+        progress(*where)
+
+      try:
+        report = autoattack.run(
+          reference,
+          data.images,
+          data.labels,
+          batch_size=config.eval.batch_size,
+          key=jax.random.key(config.seed),
+          state_path=_state_path(workdir, role, name, of),
+          search_logits_fn=search,
+          tick=tick,
+          **settings,
+        )
+      finally:
+        progress.close()
+      content = report.to_json()
+      # Of each point, in the file of outcomes.
+      del content['outcome']
+      told.setdefault(role, {})[name] = {
+        **content,
+        'n': len(data.labels),
+        'source': sources[role],
+        'commit': results_lib.commit(),
+        'device': results_lib.device(),
+        'versions': results_lib.versions(),
+      }
+      reports.setdefault(role, {})[name] = report
+  return told, reports
