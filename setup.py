@@ -28,6 +28,7 @@ REQUIRES = [
 
 TEST = [
   'pytest>=8.0',
+  'pytest-xdist>=3.6',
   'ruff>=0.17,<0.18',
 ]
 

@@ -69,7 +69,7 @@ class ProgressTest(absltest.TestCase):
     self.assertIn('step 20/100: loss 1.500, 80 images/s, 0:00:0', lines[1])
 
   def test_clock(self):
-    self.assertEqual(metrics._clock(3661.4), '1:01:01')
+    self.assertEqual(metrics.clock(3661.4), '1:01:01')
 
 
 if __name__ == '__main__':

@@ -176,7 +176,9 @@ class RobustnessTest(parameterized.TestCase):
       checkpoint.restore(self.run_of(m), which='best').nets['student']
       for m in ('ltd', 'pgd_at')
     )
-    # In this process programs are barely optimised: few images, few steps.
+    # Here the programs run long, and should be optimised as a user's are.
+    jax.config.update('jax_disable_most_optimizations', False)
+    self.addCleanup(jax.config.update, 'jax_disable_most_optimizations', True)
     test = data.load('digits', split='test').take(slice(0, 120))
     images = jnp.asarray(test.images / np.float32(255))
     labels = jnp.asarray(test.labels)
