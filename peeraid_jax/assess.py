@@ -44,6 +44,17 @@ def _transfers(nets, attacks) -> list[evaluate.Transfer]:
   ]
 
 
+def _every_transfer(nets, attack: str = 'pgd20') -> list[evaluate.Transfer]:
+  """Each network on images that attack each other one: the black-box table."""
+  roles = list(_own(nets))
+  return [
+    evaluate.Transfer(target, source, attack)
+    for source in roles
+    for target in (*roles, *({'teacher'} & set(nets)))
+    if target != source
+  ]
+
+
 def make_selection(config: ml_collections.ConfigDict, data):
   """Returns the evaluator that `train` calls at the end of an epoch.
 
@@ -167,7 +178,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   sources = {r: source for r, (_, source) in restored.items() if r != 'teacher'}
   count = config.eval.examples or len(test.labels)
   data = test.take(slice(0, count))
-  names = [n for n in config.eval.attacks if n not in attacks_lib.CASCADE]
+  names = [
+    n
+    for n in config.eval.attacks
+    if n not in attacks_lib.CASCADE and n != 'transfer'
+  ]
   cascades = [n for n in config.eval.attacks if n in attacks_lib.CASCADE]
   # A teacher's own accuracies are in the results of the run that trained it.
   attacks = {role: tuple(names) for role in _own(nets)}
@@ -179,8 +194,11 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
       if not done:
         metrics.say(f'evaluating {role}: {name} on {total} images')
 
+    transfers = dict.fromkeys(_transfers(nets, names))
+    if 'transfer' in config.eval.attacks:
+      transfers |= dict.fromkeys(_every_transfer(nets))
     run = _evaluator(config, restarts=config.eval.restarts)
-    found = run(nets, data, attacks, _transfers(nets, names), tick)
+    found = run(nets, data, attacks, list(transfers), tick)
     strong, reports = cascade.evaluate(
       config, workdir, _own(nets), sources, data, cascades, signals
     )
@@ -205,7 +223,9 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
     'evaluation_seconds': round(time.monotonic() - begun, 1),
   }
   if not names and earlier:
+    transfer = content['transfer']
     content = earlier
+    content['transfer'] |= transfer
   content['autoattack'] = earlier.get('autoattack', {})
   for role, values in strong.items():
     content['autoattack'].setdefault(role, {}).update(values)

@@ -122,7 +122,8 @@ def base(
 
   evaluation = config.eval = ml_collections.ConfigDict()
   # 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>', 'autoattack', or a part of it
-  # ('apgd_ce', 'apgd_t', 'fab_t', 'square', ...); the eps of `attack`.
+  # ('apgd_ce', 'apgd_t', 'fab_t', 'square', ...); the eps of `attack`. And
+  # 'transfer': each network on the images that attack the others (PGD-20).
   evaluation.attacks = ('clean', 'fgsm', 'pgd20', 'cw30')
   evaluation.examples = 0  # first test images of the final one; 0: all
   evaluation.every_epochs = 1  # clean and selection attack while training

@@ -115,13 +115,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
     if not fine:
       raise ValueError(f'config.{field}={value!r} should be {says}')
   for name in (*config.eval.attacks, config.eval.select_attack):
-    if name in attacks.CASCADE and name != config.eval.select_attack:
+    chosen_by = name == config.eval.select_attack
+    if name in (*attacks.CASCADE, *attacks.OTHER) and not chosen_by:
       continue
     attacks.named(name, epsilon=0, step_size=0, norm=config.attack.norm)
   if not config.eval.attacks:
     raise ValueError(
       f'config.eval.attacks is empty; known: {attacks.KNOWN}, '
-      f'{", ".join(attacks.CASCADE)}'
+      f'{", ".join((*attacks.CASCADE, *attacks.OTHER))}'
     )
   # A method checks its own hyperparameters when it is built.
   trained = methods.create(

@@ -183,7 +183,7 @@ class CommandTest(chex.TestCase):
     out = self.run_to_end(
       workdir,
       '--mode=evaluate',
-      "--config.eval.attacks=('clean','pgd3')",
+      "--config.eval.attacks=('clean','pgd3','transfer')",
       '--config.eval.examples=0',
       '--config.eval.save_outcomes=True',
       '--config.data.dir=/of/this/machine',
@@ -192,6 +192,12 @@ class CommandTest(chex.TestCase):
     found = json.loads((workdir / 'results.json').read_text())
     self.assertEqual(found['roles']['student']['pgd3']['n'], 360)
     self.assertEqual(found['config']['data']['dir'], '')
+    roles = ('student', 'student_swa', 'peer')
+    self.assertEqual(
+      set(found['transfer']),
+      {'peer_on_student_pgd3'}
+      | {f'{a}_on_{b}_pgd20' for a in roles for b in roles if a != b},
+    )
     outcomes = np.load(workdir / 'outcomes.npz')
     self.assertAlmostEqual(
       outcomes['student/pgd3'].mean(),

@@ -16,6 +16,7 @@ from peeraid_jax.attacks.pgd import cw, fgsm, pgd
 __all__ = [
   'CASCADE',
   'NORMS',
+  'OTHER',
   'STARTS',
   'cw',
   'fgsm',
@@ -29,6 +30,8 @@ __all__ = [
 KNOWN = 'clean, fgsm, pgd<steps> (pgd20), cw<steps> (cw30)'
 # What `autoattack.run` does, and not `named`.
 CASCADE = ('autoattack', *suite.ATTACKS)
+# What else `eval.attacks` may hold: each network on the others' images.
+OTHER = ('transfer',)
 
 
 def named(
@@ -54,7 +57,7 @@ def named(
   if not match:
     raise ValueError(
       f'attack {name!r} is unknown; known: {KNOWN}; in an evaluation also '
-      f'{", ".join(CASCADE)}'
+      f'{", ".join((*CASCADE, *OTHER))}'
     )
   return functools.partial(
     {'pgd': pgd, 'cw': cw}[match[1]],
