@@ -4,23 +4,13 @@
 cut off, and files each result under `experiments/results/NAME.json`.
 """
 
-# Who teaches whom, where a run names its teachers: method -> role -> method.
-_TEACHERS = {
-  'ard': {'teacher': 'trades'},
-  'rslad': {'teacher': 'trades'},
-  'akd2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
-  'iad1': {'teacher': 'pgd_at'},
-  'iad2': {'teacher': 'pgd_at', 'natural_teacher': 'natural'},
-  'adaad': {'teacher': 'pgd_at'},
-  'adaiad': {'teacher': 'pgd_at'},
-  'ltd': {'teacher': 'natural'},
-}
+from peeraid_jax import config
 
 
 def _teachers(method: str, prefix: str, suffix: str = '') -> dict[str, str]:
   return {
     f'{role}.workdir': f'runs/{prefix}_{by}{suffix}'
-    for role, by in _TEACHERS.get(method, {}).items()
+    for role, by in config.TEACHERS.get(method, {}).items()
   }
 
 
@@ -46,7 +36,14 @@ METHODS = (
 DIGITS = {
   f'digits_{method}_seed{seed}': (
     f'configs/digits.py:method={method}',
-    {'seed': seed, **_teachers(method, 'digits', f'_seed{seed}')},
+    {
+      'seed': seed,
+      **(
+        _teachers(method, 'digits', f'_seed{seed}')
+        if method != 'agkd_bml'
+        else {}
+      ),
+    },
   )
   for method in METHODS
   for seed in (0, 1, 2)
@@ -107,9 +104,7 @@ CIFAR10_NARROW = {
   'cifar10_narrow_rslad': _narrow('rslad'),
   # AWP begins at the same part of the run as in TRADES-AWP.
   'cifar10_narrow_ltd': _narrow('ltd', **{'awp.start_epoch': 1}),
-  'cifar10_narrow_agkd_bml': _narrow(
-    'agkd_bml', **{'teacher.workdir': 'runs/cifar10_narrow_natural'}
-  ),
+  'cifar10_narrow_agkd_bml': _narrow('agkd_bml'),
   'cifar10_narrow_peeraid': _narrow(
     'peeraid', **{'optimizer.peer.decay_epochs': (21, 26, 28)}
   ),

@@ -15,28 +15,22 @@ import tqdm
 from peeraid_jax import autoattack, interrupts, metrics
 from peeraid_jax import nets as nets_lib
 from peeraid_jax import results as results_lib
-from peeraid_jax.attacks import suite
 
 # Seconds between two lines where there is no terminal.
 _QUIET = 30
 
 
-class _Progress:
+class _Bar:
   """A bar over points and attacks; plain lines without a terminal.
 
   Args:
     label: what is evaluated.
-    settings: of the attacks.
-    attacks: in order.
   """
 
-  # Forward and backward passes of a stage, per point.
-  _COSTS = {'apgd_ce': 2, 'apgd_dlr': 2, 'apgd_t': 2, 'fab': 11, 'fab_t': 3}
-
-  def __init__(self, label: str, attacks):
-    self._label, self._attacks = label, attacks
+  def __init__(self, label: str):
+    self._label = label
     self._begun, self._told = time.monotonic(), 0.0
-    self._name, self._at_first = '', None
+    self._attack, self._at_first = '', None
     self._bar = tqdm.tqdm(
       total=100,
       bar_format='{desc} {percentage:3.0f}%|{bar}| {postfix}',
@@ -45,19 +39,9 @@ class _Progress:
       file=sys.stdout,
     )
 
-  def _work(self, name: str) -> float:
-    if name == 'square':
-      return 5000.0
-    return 100.0 * self._COSTS.get(name, 0.01)
-
-  def __call__(self, name, stage, stages, done, total) -> None:
-    """Tells how far an evaluation is, as `autoattack.run`'s tick."""
-    order = ['clean', *self._attacks]
-    later = order[order.index(name) + 1 :]
-    counts = {'apgd_t': 9, 'fab_t': 9}
-    # What is left, if no further point breaks.
-    left = self._work(name) * (total - done + total * (stages - stage - 1))
-    left += sum(self._work(n) * counts.get(n, 1) for n in later) * total
+  def show(self, progress: autoattack.Progress) -> None:
+    """Tells how far an evaluation is, and how long it takes at most."""
+    attack, stage, stages, done, total, left = progress
     if self._at_first is None:
       self._at_first = left
     now = time.monotonic()
@@ -69,12 +53,12 @@ class _Progress:
     text = f'{int(done)}/{total} points'
     part = f' {stage + 1}/{stages}' if stages > 1 else ''
     if not self._bar.disable:
-      self._bar.set_description_str(f'{self._label}, {name}{part}')
+      self._bar.set_description_str(f'{self._label}, {attack}{part}')
       self._bar.n = 100 * finished / max(self._at_first, 1)
       self._bar.set_postfix_str(text + time_left)
-    elif name != self._name or now - self._told > _QUIET:
-      metrics.say(f'{self._label}: {name}{part}, {text}{time_left}')
-      self._name, self._told = name, now
+    elif attack != self._attack or now - self._told > _QUIET:
+      metrics.say(f'{self._label}: {attack}{part}, {text}{time_left}')
+      self._attack, self._told = attack, now
 
   def close(self) -> None:
     """Leaves the bar where it is."""
@@ -121,10 +105,8 @@ def evaluate(
       search = nets_lib.logits_fn(net)
     for name in names:
       settings: dict[str, Any] = {'version': config.eval.autoattack}
-      attacks = suite.VERSIONS[config.eval.autoattack]
       if name != 'autoattack':
-        attacks = (name,)
-        settings = {'version': 'custom', 'attacks': attacks, 'restarts': 1}
+        settings = {'version': 'custom', 'attacks': (name,), 'restarts': 1}
       settings |= {'norm': config.attack.norm, 'epsilon': config.attack.epsilon}
       of = {
         **settings,
@@ -133,11 +115,11 @@ def evaluate(
         'seed': config.seed,
         'dtype': config.dtype,
       }
-      progress = _Progress(f'{role} {name}', attacks)
+      bar = _Bar(f'{role} {name}')
 
-      def tick(*where, progress=progress):
+      def tick(progress, bar=bar):
         signals.check()
-        progress(*where)
+        bar.show(progress)
 
       try:
         report = autoattack.run(
@@ -152,7 +134,7 @@ def evaluate(
           **settings,
         )
       finally:
-        progress.close()
+        bar.close()
       content = report.to_json()
       # Of each point, in the file of outcomes.
       del content['outcome']

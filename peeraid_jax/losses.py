@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 
 
+def _pick(values, index):
+  return jnp.take_along_axis(values, index[..., None], -1)[..., 0]
+
+
 def cross_entropy(logits: chex.Array, labels: chex.Array) -> chex.Array:
   """Cross-entropy against integer labels.
 
@@ -20,7 +24,7 @@ def cross_entropy(logits: chex.Array, labels: chex.Array) -> chex.Array:
   """
   chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
   log_probs = jax.nn.log_softmax(logits)
-  return -jnp.take_along_axis(log_probs, labels[..., None], -1)[..., 0]
+  return -_pick(log_probs, labels)
 
 
 def kl(
@@ -59,11 +63,32 @@ def kl_mean(
   return value / logits.shape[-1]
 
 
-def _right_and_best_wrong(logits, labels):
+def most_confusing(logits: chex.Array, labels: chex.Array) -> chex.Array:
+  """Returns the wrong class with the largest logit.
+
+  Args:
+    logits: [..., C].
+    labels: int [...].
+
+  Returns:
+    int [...].
+  """
   true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  right = jnp.sum(jnp.where(true, logits, 0), axis=-1)
-  wrong = jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
-  return right, wrong
+  return jnp.argmax(jnp.where(true, -jnp.inf, logits), axis=-1)
+
+
+def lead(logits: chex.Array, labels: chex.Array) -> chex.Array:
+  """Returns z_y - max_{j != y} z_j, negative where misclassified.
+
+  Args:
+    logits: [..., C], C at least 2.
+    labels: int [...].
+
+  Returns:
+    [...].
+  """
+  wrong = most_confusing(logits, labels)
+  return _pick(logits, labels) - _pick(logits, wrong)
 
 
 def margin(
@@ -87,8 +112,7 @@ def margin(
     2017 (the Linf variant of adversarial distillation's tables).
   """
   chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
-  right, wrong = _right_and_best_wrong(logits, labels)
-  return -jnp.maximum(right - wrong + kappa, 0)
+  return -jnp.maximum(lead(logits, labels) + kappa, 0)
 
 
 def soft_cross_entropy(target: chex.Array, logits: chex.Array) -> chex.Array:
@@ -143,11 +167,8 @@ def runner_up(logits: chex.Array, labels: chex.Array) -> chex.Array:
     Wang et al., Improving Adversarial Robustness Requires Revisiting
     Misclassified Examples, 2020; constants of the authors' code.
   """
-  probs = jax.nn.softmax(logits)
-  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   # By logits, as top-1 or, where that is the label, top-2.
-  wrong = jnp.argmax(jnp.where(true, -jnp.inf, logits), axis=-1)
-  p = jnp.take_along_axis(probs, wrong[..., None], -1)[..., 0]
+  p = _pick(jax.nn.softmax(logits), most_confusing(logits, labels))
   return -jnp.log(1.0001 - p + 1e-12)
 
 
@@ -173,7 +194,7 @@ def misclassification_kl(
   log_clean = jax.nn.log_softmax(clean_logits)
   clean = jnp.exp(log_clean)
   log_adv = jnp.log(jax.nn.softmax(adv_logits) + 1e-12)
-  right = jnp.take_along_axis(clean, labels[..., None], -1)[..., 0]
+  right = _pick(clean, labels)
   divergence = jnp.sum(clean * (log_clean - log_adv), axis=-1)
   return divergence * (1.0000001 - right)
 
@@ -262,11 +283,11 @@ def dlr(logits: chex.Array, labels: chex.Array) -> chex.Array:
     Croce and Hein, Reliable Evaluation of Adversarial Robustness with an
     Ensemble of Diverse Parameter-free Attacks, 2020.
   """
-  right, wrong = _right_and_best_wrong(logits, labels)
+  difference = -lead(logits, labels)
   if logits.shape[-1] < 3:
-    return wrong - right
+    return difference
   top = jax.lax.top_k(logits, 3)[0]
-  return (wrong - right) / (top[..., 0] - top[..., 2] + 1e-12)
+  return difference / (top[..., 0] - top[..., 2] + 1e-12)
 
 
 def targeted_dlr(
@@ -286,8 +307,7 @@ def targeted_dlr(
   Reference:
     As of `dlr`.
   """
-  pick = lambda index: jnp.take_along_axis(logits, index[..., None], -1)[..., 0]
-  difference = pick(targets) - pick(labels)
+  difference = _pick(logits, targets) - _pick(logits, labels)
   classes = logits.shape[-1]
   if classes < 3:
     return difference

@@ -108,9 +108,9 @@ def _loss(name, nets, *, epoch=0, **kwargs):
     'other_adv': batch.images + 3,
     'batch_stats': 0,
     'peer_clean_logits': jnp.asarray(P),
-    'teacher_clean_logits': jnp.asarray(P),
+    'clean_logits': jnp.asarray(P),
   }
-  if name in ('pgd_at', 'trades', 'ltd', 'adaad', 'adaiad'):
+  if name in ('adaad', 'adaiad'):
     adv = adv['images']
   return method.loss(nets, batch, adv, None)
 

@@ -11,7 +11,6 @@ from absl.testing import absltest, parameterized
 from peeraid_jax import (
   build,
   checkpoint,
-  losses,
   methods,
   parallel,
   results,
@@ -208,14 +207,8 @@ class TrainModeAttackTest(absltest.TestCase):
         _, carry = objective(images, carry)
       return images, carry
 
-    adv = base.attack_student(
-      maximise,
-      net,
-      batch.images,
-      None,
-      lambda logits: losses.cross_entropy(logits, batch.labels),
-      train_mode=True,
-    )
+    craft = base.ascend_cross_entropy(maximise, train_mode=True)
+    adv = craft({'student': net}, batch, None)
     expected = net
     for images in seen:
       _, expected = expected.train(images)
@@ -225,15 +218,11 @@ class TrainModeAttackTest(absltest.TestCase):
 
   def test_eval_mode_updates_nothing(self):
     net = helpers.net()
-    images = jnp.ones((2, 8, 8, 1))
-    adv = base.attack_student(
-      lambda objective, x, keys: x + objective(x).sum() * 0,
-      net,
-      images,
-      None,
-      lambda logits: logits[:, 0],
-      train_mode=False,
+    batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(2))
+    craft = base.ascend_cross_entropy(
+      lambda objective, x, keys: x + objective(x).sum() * 0
     )
+    adv = craft({'student': net}, batch, None)
     chex.assert_trees_all_equal(adv['batch_stats'], net.batch_stats)
 
 
@@ -242,11 +231,11 @@ class TradesTest(absltest.TestCase):
     """Clean, adversarial, clean: 0.181 of the one and 0.09 of the other."""
     net = helpers.net()
     batch = batches.take(batches.Resident(*helpers.digits()), jnp.arange(16))
-    adv = 1 - batch.images
+    adv = {'images': 1 - batch.images}
     method = methods.create('trades', lambda *a: None)
     _, (after, _) = method.loss({'student': net}, batch, adv, None)
     on_clean, on_adv = (
-      swa.batch_statistics(net, x) for x in (batch.images, adv)
+      swa.batch_statistics(net, x) for x in (batch.images, adv['images'])
     )
     expected = jax.tree.map(
       lambda old, c, a: 0.729 * old + 0.181 * c + 0.09 * a,

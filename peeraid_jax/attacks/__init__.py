@@ -4,14 +4,9 @@ import functools
 import re
 
 from peeraid_jax.attacks import suite
-from peeraid_jax.attacks.ascent import (
-  NORMS,
-  STARTS,
-  maximise,
-  per_example,
-  project,
-)
+from peeraid_jax.attacks.ascent import NORMS, STARTS, maximise, per_example
 from peeraid_jax.attacks.pgd import cw, fgsm, pgd
+from peeraid_jax.attacks.projections import project
 
 __all__ = [
   'CASCADE',

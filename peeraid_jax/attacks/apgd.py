@@ -7,6 +7,7 @@ Reference:
   paper and authors' code differ, the code is followed.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,8 +30,9 @@ class Result(NamedTuple):
   """What a run of APGD found.
 
   Attributes:
-    images: [B, H, W, C], the last misclassified iterate, or the clean image
-      where there was none.
+    images: [B, H, W, C], a misclassified iterate, or the clean image where
+      there was none: with `stop_early` the first one, so that it does not
+      depend on the other images of the batch, otherwise the last one.
     broken: bool [B], whether there was one.
     best: [B, H, W, C], the iterate of the largest loss.
     best_loss: [B], that loss.
@@ -115,30 +117,20 @@ def random_start(images, keys, *, epsilon, norm):
     draw = lambda k: jax.random.uniform(k, shape, minval=-1, maxval=1)
   else:
     draw = lambda k: jax.random.normal(k, shape)
-  noise = _flat(jax.vmap(draw)(keys))
-  if norm == 'L1':
-    # The authors project noise of any length.
-    delta = projections.l1_ball_and_box(_flat(images), noise, epsilon)
-    return images + delta.reshape(images.shape)
-  length = projections.norm_of(noise, norm)[:, None] + 1e-12
-  return jnp.clip(
-    images + epsilon * (noise / length).reshape(images.shape), 0, 1
-  )
-
-
-def _into_ball(x, center, *, epsilon, norm):
-  """Into the ball, then into the box."""
-  if norm == 'Linf':
-    return jnp.clip(jnp.clip(x, center - epsilon, center + epsilon), 0, 1)
-  delta = x - center
-  length = _wide(projections.norm_of(_flat(delta), 'L2'))
-  scale = jnp.minimum(epsilon, length) / (length + 1e-12)
-  return jnp.clip(center + delta * scale, 0, 1)
+  noise = jax.vmap(draw)(keys)
+  if norm != 'L1':
+    # Onto the surface; in L1 the authors project noise of any length.
+    length = projections.norm_of(noise, norm, keepdims=True)
+    noise = epsilon * noise / (length + 1e-12)
+  return projections.project(images + noise, images, epsilon=epsilon, norm=norm)
 
 
 def _moved(state, center, *, epsilon, norm):
   """One step from x along g; Linf and L2 have momentum."""
   x, step = state.x, _wide(state.step_size)
+  project = functools.partial(
+    projections.project, center=center, epsilon=epsilon, norm=norm
+  )
   if norm == 'L1':
     g = _flat(state.g)
     size = jnp.abs(g)
@@ -147,18 +139,13 @@ def _moved(state, center, *, epsilon, norm):
     threshold = jnp.take_along_axis(jnp.sort(size, -1), rank[:, None], -1)
     sparse = jnp.where(size >= threshold, jnp.sign(g), 0)
     length = jnp.sum(jnp.abs(sparse), axis=-1, keepdims=True) + 1e-10
-    target = x + step * (sparse / length).reshape(x.shape)
-    delta = projections.l1_ball_and_box(
-      _flat(center), _flat(target - center), epsilon
-    )
-    return center + delta.reshape(x.shape)
+    return project(x + step * (sparse / length).reshape(x.shape))
   before = x - state.x_before
   if norm == 'Linf':
     direction = jnp.sign(state.g)
   else:
-    length = _wide(projections.norm_of(_flat(state.g), 'L2'))
+    length = projections.norm_of(state.g, norm, keepdims=True)
     direction = state.g / (length + 1e-12)
-  project = lambda z: _into_ball(z, center, epsilon=epsilon, norm=norm)
   ahead = project(x + step * direction)
   share = jnp.where(state.iteration == 0, 1.0, _MOMENTUM)
   return project(x + share * (ahead - x) + (1 - share) * before)
@@ -227,7 +214,7 @@ def apgd(
     samples: gradients that are averaged at each step, of a network that
       draws (expectation over transformation).
     stop_early: end when all images of the batch are broken: the same ones
-      are, only `images` and `best` may be earlier iterates.
+      are, only `best` may be an earlier iterate.
 
   Returns:
     A `Result`.
@@ -297,6 +284,7 @@ def apgd(
     x = _moved(state, images, epsilon=epsilon, norm=norm)
     g, values, wrong = evaluate(x, i + 1)
     better = values > state.best_loss
+    kept = wrong & ~state.broken if stop_early else wrong
     # The loss of the start is not in the authors' history: the first
     # comparison is with 0.
     state = state.replace(
@@ -309,7 +297,7 @@ def apgd(
       best_loss=jnp.maximum(state.best_loss, values),
       increases=state.increases + (values > state.loss),
       loss=values,
-      adv=_pick(wrong, x, state.adv),
+      adv=_pick(kept, x, state.adv),
       broken=state.broken | wrong,
     )
     if norm == 'L1':
@@ -361,10 +349,9 @@ def apgd_shrinking(
     ((3, first), (2, first), (1, steps - 2 * first))
   ):
     if start is not None:
-      delta = projections.l1_ball_and_box(
-        _flat(images), _flat(start - images), radius * epsilon
+      start = projections.project(
+        start, images, epsilon=radius * epsilon, norm='L1'
       )
-      start = images + delta.reshape(images.shape)
     last = stage == 2
     result = apgd(
       logits_fn,

@@ -11,9 +11,12 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from peeraid_jax.attacks import projections
+
 # images [B, H, W, C] -> value per example [B], to be maximised
 Objective = Callable[[chex.Array], chex.Array]
 
+# Those that plain gradient ascent knows; AutoAttack knows L1 as well.
 NORMS = ('Linf', 'L2')
 STARTS = ('normal', 'uniform', 'none')
 
@@ -37,31 +40,6 @@ def check(*, epsilon, step_size, steps, norm, start) -> None:
     raise ValueError(f'{step_size=} should be at least 0')
   if steps != int(steps) or steps < 1:
     raise ValueError(f'{steps=} should be a whole number of at least 1')
-
-
-def _norms(x: chex.Array) -> chex.Array:
-  """L2 norm of each example, kept broadcastable: [B, 1, 1, 1]."""
-  axes = tuple(range(1, x.ndim))
-  return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=True))
-
-
-def project(images, center, *, epsilon, norm):
-  """Puts images into the ball around `center`, then into [0, 1].
-
-  Args:
-    images, center: [B, H, W, C].
-    epsilon: radius.
-    norm: 'Linf' or 'L2'.
-  """
-  if norm == 'Linf':
-    images = jnp.clip(images, center - epsilon, center + epsilon)
-  else:
-    delta = images - center
-    scale = jnp.minimum(1, epsilon / jnp.maximum(_norms(delta), 1e-12))
-    images = center + scale * delta
-  # A point of the ball moves towards the centre, which is in the box: it
-  # stays in the ball.
-  return jnp.clip(images, 0, 1)
 
 
 def _noise(key: chex.PRNGKey, images, draw) -> chex.Array:
@@ -159,8 +137,11 @@ def maximise(
     if norm == 'Linf':
       direction = jnp.sign(g)
     else:
-      direction = g / jnp.maximum(_norms(g), 1e-12)
-    x = project(x + step_size * direction, images, epsilon=epsilon, norm=norm)
+      length = projections.norm_of(g, norm, keepdims=True)
+      direction = g / jnp.maximum(length, 1e-12)
+    x = projections.project(
+      x + step_size * direction, images, epsilon=epsilon, norm=norm
+    )
     return (x, carried), None
 
   first = _start(

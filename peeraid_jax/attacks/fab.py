@@ -59,7 +59,7 @@ def _linearised(logits_fn, x, labels, targets, norm):
   h = logits - logits[classes, labels][:, None]
   g = jacobian - jacobian[classes, labels][:, None]
   dual = {'Linf': 'L1', 'L2': 'L2', 'L1': 'Linf'}[norm]
-  length = projections.norm_of(g, dual)
+  length = jax.vmap(lambda rows: projections.norm_of(rows, dual))(g)
   distance = jnp.abs(h) / (length + 1e-12)
   distance = distance.at[classes, labels].set(jnp.inf)
   nearest = jnp.argmin(distance, axis=-1)

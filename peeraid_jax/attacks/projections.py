@@ -1,6 +1,6 @@
 """Exact projections that attacks need: on balls, and on planes in a box.
 
-All work on flat float32 points [B, D] in the box [0, 1]^D.
+Points are float32 in the box [0, 1]^D, flat [B, D] unless told otherwise.
 """
 
 import chex
@@ -15,13 +15,56 @@ _NEWTON_STEPS = 50
 _BISECTIONS = 50
 
 
-def norm_of(delta: chex.Array, norm: str) -> chex.Array:
-  """Returns the norm of each row, [B]."""
+def norm_of(
+  delta: chex.Array, norm: str, *, keepdims: bool = False
+) -> chex.Array:
+  """Returns the norm of each example of [B, ...].
+
+  Args:
+    delta: [B, ...].
+    norm: 'Linf', 'L2' or 'L1'.
+    keepdims: give [B, 1, ...] instead of [B].
+  """
+  reduced = {'axis': tuple(range(1, delta.ndim)), 'keepdims': keepdims}
   if norm == 'Linf':
-    return jnp.max(jnp.abs(delta), axis=-1)
+    return jnp.max(jnp.abs(delta), **reduced)
   if norm == 'L2':
-    return jnp.sqrt(jnp.sum(jnp.square(delta), axis=-1))
-  return jnp.sum(jnp.abs(delta), axis=-1)
+    return jnp.sqrt(jnp.sum(jnp.square(delta), **reduced))
+  return jnp.sum(jnp.abs(delta), **reduced)
+
+
+def project(
+  images: chex.Array,
+  center: chex.Array,
+  *,
+  epsilon: chex.Numeric,
+  norm: str,
+) -> chex.Array:
+  """Puts images into the ball around `center` and into [0, 1].
+
+  In L1 that is the nearest such point in L2; in L2 and Linf they are put into
+  the ball and then into the box, which keeps them in the ball: a point of it
+  moves towards the centre, which is in the box.
+
+  Args:
+    images, center: [B, H, W, C].
+    epsilon: radius.
+    norm: 'Linf', 'L2' or 'L1'.
+
+  Returns:
+    [B, H, W, C].
+  """
+  if norm == 'Linf':
+    inside = jnp.clip(images, center - epsilon, center + epsilon)
+  elif norm == 'L2':
+    delta = images - center
+    length = norm_of(delta, norm, keepdims=True)
+    inside = center + delta * jnp.minimum(1, epsilon / (length + 1e-12))
+  else:
+    flat = lambda x: x.reshape(len(x), -1)
+    delta = l1_ball_and_box(flat(center), flat(images - center), epsilon)
+    inside = center + delta.reshape(center.shape)
+  return jnp.clip(inside, 0, 1)
 
 
 def l1_ball_and_box(

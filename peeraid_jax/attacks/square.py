@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import losses
 from peeraid_jax.attacks import ascent, projections
 
 _P_INIT = 0.8
@@ -67,7 +68,7 @@ def sides(queries: int, shape, norm: str) -> list[int]:
 
 
 def _pyramid(height: int, width: int, power: int) -> np.ndarray:
-  """A bump of length 1: rectangles inside each other, 1 / k^power high."""
+  """A bump of rectangles inside each other, each 1 / k^power high."""
   bump = np.zeros((height, width))
   rows, columns = height // 2, width // 2
   for k in range(max(rows, columns) + 1):
@@ -112,12 +113,14 @@ def _scaled(images, delta, *, epsilon, norm):
   if norm == 'L2':
     length = _lengths(delta, norm, (0, 1, 2))
     return jnp.clip(images + epsilon * delta / (length + 1e-12), 0, 1)
-  flat = lambda v: v.reshape(1, -1)
   # A hair inside, as AutoAttack: rounding must not lead out of the ball.
-  inside = projections.l1_ball_and_box(
-    flat(images), flat(delta), epsilon * (1 - 1e-6)
+  moved = projections.project(
+    (images + delta)[None],
+    images[None],
+    epsilon=epsilon * (1 - 1e-6),
+    norm=norm,
   )
-  return images + inside.reshape(images.shape)
+  return moved[0]
 
 
 def _first(image, key, *, epsilon, norm):
@@ -203,11 +206,8 @@ def _proposal(image, best, key, side, canvas, *, epsilon, norm):
   return _scaled(image, delta, epsilon=epsilon, norm=norm)
 
 
-def _margin(logits, labels):
-  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  right = jnp.sum(jnp.where(true, logits, 0), axis=-1)
-  wrong = jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
-  return (right - wrong).astype(jnp.float32)
+def _lead(logits, labels):
+  return losses.lead(logits, labels).astype(jnp.float32)
 
 
 def _check(shape, norm):
@@ -239,7 +239,7 @@ def begin(
   first = jax.vmap(
     lambda x, k: _first(x, jax.random.fold_in(k, 0), epsilon=epsilon, norm=norm)
   )(images, keys)
-  return State(first, _margin(logits_fn(first), labels))
+  return State(first, _lead(logits_fn(first), labels))
 
 
 def advance(
@@ -291,7 +291,7 @@ def advance(
       )
     )
     new = draw(images, state.images, keys)
-    margin = _margin(logits_fn(new), labels)
+    margin = _lead(logits_fn(new), labels)
     # A margin of 0 is a tie: taken, and asked again.
     better = (margin < state.margin) | (margin <= 0)
     better &= state.margin > 0

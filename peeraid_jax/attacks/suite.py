@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     targets: classes that the targeted attacks go to, most likely ones first.
     samples: gradients averaged per step, of networks that draw.
     shrinking: APGD in L1 with radii that fall from 3 epsilon.
+    stop_early: end a run of APGD when its batch is broken; see `apgd`.
   """
 
   norm: str
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
   targets: int = 9
   samples: int = 1
   shrinking: bool = False
+  stop_early: bool = True
 
 
 def settings_of(
@@ -115,6 +117,22 @@ def stages(attack: str, settings: Settings) -> int:
   return settings.restarts
 
 
+def passes(attack: str, settings: Settings) -> float:
+  """Returns about how many passes a stage makes per point, both ways.
+
+  Args:
+    attack: one of `ATTACKS`, or 'clean'.
+    settings: of the attacks.
+  """
+  each = {
+    'clean': 1,
+    'fab': settings.steps * (2 + settings.classes),
+    'fab_t': settings.steps * 3,
+    'square': settings.queries,
+  }
+  return each.get(attack, 2 * settings.steps * settings.samples)
+
+
 class Found(NamedTuple):
   """What a stage found.
 
@@ -161,6 +179,7 @@ def _apgd(logits_fn, images, labels, keys, index, *, kind, settings):
     epsilon=settings.epsilon,
     steps=settings.steps,
     samples=settings.samples,
+    stop_early=settings.stop_early,
     **shape,
   )
   # At a cross-entropy of 0 a zero gradient says nothing.

@@ -5,8 +5,8 @@
 
 Every attack sees the points that all before it left robust. Algorithms,
 order, iterations, targets and the decision by the predicted class are those
-of the authors' package; noise is keyed by the point, so that a result does
-not depend on batch size, order of the batches or number of devices.
+of the authors' package; noise is keyed by the image, so that a result does
+not depend on batch size, order of the points or number of devices.
 
 Reference:
   Croce and Hein, Reliable Evaluation of Adversarial Robustness with an
@@ -14,7 +14,6 @@ Reference:
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,15 +21,13 @@ import jax
 import numpy as np
 
 from peeraid_jax.attacks import suite
+from peeraid_jax.autoattack import driver as driver_lib
 from peeraid_jax.autoattack import engine as engine_lib
 from peeraid_jax.autoattack import flags as flags_lib
 from peeraid_jax.autoattack import state as state_lib
+from peeraid_jax.autoattack.driver import Progress
 
 ROBUST, MISCLASSIFIED = 'robust', 'misclassified'
-
-# (attack, its stage, number of stages, points done, points of the stage);
-# points of a batch that is under way count by its share
-Tick = Callable[[str, int, int, float, int], None]
 
 
 @dataclasses.dataclass
@@ -128,125 +125,6 @@ def _classes(logits_fn, images, labels, draws: bool) -> int:
   return out.shape[1]
 
 
-class _Run:
-  """One evaluation: what has become of the points, and what is next."""
-
-  def __init__(self, engine, attacks, store, tick):
-    self.engine, self.attacks, self.store, self.tick = (
-      engine,
-      attacks,
-      store,
-      tick,
-    )
-    count = len(engine.labels)
-    self.before, self.begun = 0.0, time.monotonic()
-    self.progress: dict[str, Any] = {
-      # Per point: 0 robust, 1 misclassified, 2 + i broken by attack i.
-      'outcome': [0] * count,
-      'clean': None,
-      'accuracy_after': {},
-      # Of the stage that is under way: attack, its stage, points to do.
-      'attack': 0,
-      'stage': 0,
-      'pending': None,
-      'zero_gradients': 0,
-      'not_finite': [],
-      'unconfirmed': 0,
-    }
-    if store.saved is not None:
-      self.progress.update(store.saved['progress'])
-      self.before = store.saved['seconds']
-    self.outcome = np.array(self.progress['outcome'])
-
-  @property
-  def seconds(self) -> float:
-    return self.before + time.monotonic() - self.begun
-
-  def save(self) -> None:
-    self.progress['outcome'] = self.outcome.tolist()
-    self.store.write({'progress': self.progress, 'seconds': self.seconds})
-
-  def _note_not_finite(self, rows) -> None:
-    known = {*self.progress['not_finite'], *(int(r) for r in rows)}
-    self.progress['not_finite'] = sorted(known)
-
-  def clean_pass(self) -> dict[str, str]:
-    """Classifies the points as they are; returns flags.
-
-    After a resumption it is repeated: it costs little, and shows whether the
-    network is still the one that was evaluated.
-    """
-    right = np.zeros(len(self.outcome), bool)
-    points = np.arange(len(self.outcome))
-    for rows in self.engine.batches(points):
-      self.tick('clean', 0, 1, int(rows[0]), len(points))
-      predicted, finite = self.engine.predict(rows)
-      right[rows] = predicted == self.engine.labels[rows]
-      self._note_not_finite(rows[~finite])
-    flags = {}
-    if self.progress['clean'] is None:
-      self.outcome[~right] = 1
-      self.progress['clean'] = int(right.sum())
-      self.save()
-    elif self.progress['clean'] != int(right.sum()):
-      flags['clean_accuracy_changed'] = (
-        f'{self.progress["clean"]} points were classified correctly before '
-        f'the evaluation was interrupted, and now {int(right.sum())}: the '
-        'network, or the numerics of the machine, changed.'
-      )
-    return flags
-
-  def _stage(self, number: int, name: str, stage: int, stages: int) -> None:
-    """Attacks what is pending in a stage, batch by batch."""
-    if self.progress['pending'] is None:
-      self.progress['pending'] = np.flatnonzero(self.outcome == 0).tolist()
-    pending = np.array(self.progress['pending'], int)
-    total = len(pending)
-    for rows in self.engine.batches(pending):
-      done = total - len(self.progress['pending'])
-
-      def tick(share, done=done, rows=rows):
-        now = done + share * len(rows)
-        self.tick(name, stage, stages, now, total)
-
-      tick(0.0)
-      candidates, zero = self.engine.attack(name, stage, rows, tick)
-      moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
-      predicted, finite = self.engine.predict(rows, candidates)
-      wrong = predicted != self.engine.labels[rows]
-      broken = wrong & self.engine.inside(rows, candidates)
-      self._note_not_finite(rows[~finite])
-      if stage == 0:
-        self.progress['zero_gradients'] += int(zero.sum())
-      # Square hands back its best image, whether it fools or not.
-      if name != 'square':
-        self.progress['unconfirmed'] += int((moved & ~broken).sum())
-      self.store.adversarial[rows[broken]] = candidates[broken]
-      self.outcome[rows[broken]] = 2 + number
-      left = self.progress['pending'][len(rows) :]
-      self.progress['pending'] = left
-      self.save()
-
-  def attack_all(self) -> None:
-    """Runs the attacks in order, from where an earlier session stopped."""
-    count = len(self.outcome)
-    while self.progress['attack'] < len(self.attacks):
-      number = self.progress['attack']
-      name = self.attacks[number]
-      stages = suite.stages(name, self.engine.settings)
-      if not (self.outcome == 0).any() and self.progress['stage'] == 0:
-        break
-      while self.progress['stage'] < stages:
-        self._stage(number, name, self.progress['stage'], stages)
-        self.progress['stage'] += 1
-        self.progress['pending'] = None
-      robust = int((self.outcome == 0).sum())
-      self.progress['accuracy_after'][name] = robust / count
-      self.progress['attack'] += 1
-      self.progress['stage'] = 0
-      self.save()
-
-
 def run(
   logits_fn: Callable,
   images,
@@ -261,7 +139,7 @@ def run(
   state_path=None,
   search_logits_fn: Callable | None = None,
   devices=None,
-  tick: Tick | None = None,
+  tick: Callable[[Progress], None] | None = None,
   **overrides,
 ) -> Report:
   """Evaluates a network with AutoAttack.
@@ -284,7 +162,8 @@ def run(
     search_logits_fn: a faster function, such as one in bfloat16, to search
       with; `logits_fn` decides.
     devices: all local ones by default.
-    tick: called before every batch, and within long ones.
+    tick: called with a `Progress` before every batch, and within long ones;
+      what it raises ends the evaluation, which `state_path` can resume.
     **overrides: of `attacks.suite.Settings`, such as steps=20; the report's
       settings say so, and the result is not AutoAttack's.
 
@@ -313,6 +192,9 @@ def run(
       f'{", ".join(sorted(unknown))} unknown; known: '
       f'{", ".join(settings._fields)}'
     )
+  # What only just fools a coarse search often does not fool the reference:
+  # there, the iterate after all steps is taken.
+  settings = settings._replace(stop_early=search_logits_fn is None)
   settings = settings._replace(**overrides)
   attacks = tuple(attacks or suite.VERSIONS[version])
   for name in attacks:
@@ -345,13 +227,13 @@ def run(
     batch_size=batch_size,
     devices=devices,
   )
-  current = _Run(engine, attacks, store, tick or (lambda *progress: None))
+  driver = driver_lib.Driver(engine, attacks, store, tick)
   flags = flags_lib.few_classes(classes)
   first = engine.batches(np.arange(len(labels)))[0]
   flags |= flags_lib.of_first_batch(engine, first, draws=settings.samples > 1)
-  flags |= current.clean_pass()
-  current.attack_all()
-  progress = current.progress
+  flags |= driver.clean_pass()
+  driver.attack_all()
+  progress = driver.progress
   flags |= flags_lib.of_outcome(
     progress['accuracy_after'],
     zero_gradients=progress['zero_gradients'],
@@ -362,10 +244,10 @@ def run(
   return Report(
     clean_accuracy=progress['clean'] / len(labels),
     accuracy_after=progress['accuracy_after'],
-    robust_accuracy=float(np.mean(current.outcome == 0)),
-    outcome=[names[code] for code in current.outcome],
+    robust_accuracy=float(np.mean(driver.outcome == 0)),
+    outcome=[names[code] for code in driver.outcome],
     adversarial=np.array(store.adversarial),
     flags=flags,
     settings=told,
-    seconds=round(current.seconds, 1),
+    seconds=round(driver.seconds, 1),
   )

@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from peeraid_jax import parallel
@@ -62,9 +61,9 @@ def _mapped(part: str, settings: suite.Settings, devices):
 
 
 @jax.jit
-def _keys(key, code, index, positions):
+def _keys(key, code, index, points):
   key = jax.random.fold_in(jax.random.fold_in(key, code), index)
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, positions)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, points)
 
 
 class Engine:
@@ -95,6 +94,10 @@ class Engine:
   ):
     self.images, self.labels, self.settings = images, labels, settings
     self._key = key
+    # Noise belongs to an image, wherever it stands among the points.
+    self._codes = np.array(
+      [zlib.crc32(image.tobytes()) for image in images], np.uint32
+    )
     self._devices = tuple(devices) if devices is not None else None
     self._count = len(self._devices or jax.local_devices())
     whole = lambda size: -(-size // self._count) * self._count
@@ -129,7 +132,7 @@ class Engine:
 
   def _keys(self, name: str, index: int, rows):
     code = zlib.crc32(name.encode()) & 0x7FFFFFFF
-    return self._fold(_keys(self._key, code, index, jnp.asarray(rows)))
+    return self._fold(_keys(self._key, code, index, self._codes[rows]))
 
   def _run(self, part, function, number: int, *arguments):
     mapped = _mapped(part, self.settings, self._devices)

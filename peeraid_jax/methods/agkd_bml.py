@@ -17,12 +17,6 @@ from peeraid_jax.methods import base
 STATISTICS = ('joint', 'separate')
 
 
-def most_confusing(logits, labels):
-  """Returns the wrong class with the largest logit, int [B]."""
-  true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  return jnp.argmax(jnp.where(true, -jnp.inf, logits), axis=-1)
-
-
 def _forward(student, images, statistics):
   """Passes groups of images in train mode; returns (outputs, student)."""
   if statistics == 'joint':
@@ -105,7 +99,7 @@ def agkd_bml(
     forward_key, draw_key, backward_key = jax.vmap(
       lambda k: jax.random.split(k, 3), out_axes=1
     )(keys)
-    confusing = most_confusing(logits_fn(batch.images), batch.labels)
+    confusing = losses.most_confusing(logits_fn(batch.images), batch.labels)
     adv = {'images': towards(batch.images, confusing, forward_key)}
     if bml:
       other = batch.pool.draw(confusing, draw_key)

@@ -48,15 +48,7 @@ def akd2(
   )
   base.check_temperatures(temperature=temperature)
 
-  def craft(nets, batch, keys):
-    return base.attack_student(
-      maximise,
-      nets['student'],
-      batch.images,
-      keys,
-      lambda logits: losses.cross_entropy(logits, batch.labels),
-      train_mode=train_mode_attack,
-    )
+  craft = base.ascend_cross_entropy(maximise, train_mode=train_mode_attack)
 
   def loss(nets, batch, adv, keys):
     del keys

@@ -44,39 +44,69 @@ class Method(NamedTuple):
 REDUCTIONS = {'batchmean': losses.kl, 'mean': losses.kl_mean}
 
 
-def attack_student(
-  maximise: Maximise,
-  student: nets_lib.Net,
-  images: chex.Array,
-  keys: chex.PRNGKey,
-  value: Callable[[chex.Array], chex.Array],
-  *,
-  train_mode: bool,
-) -> dict[str, Any]:
-  """Crafts images that maximise a value of the student's logits.
+def ascend_cross_entropy(
+  maximise: Maximise, *, train_mode: bool = False
+) -> Callable[..., dict[str, Any]]:
+  """Returns a `craft` that maximises the student's cross-entropy.
 
   Args:
     maximise: the inner maximisation.
-    student: what is attacked.
-    images: [B, H, W, C].
-    keys: [B].
-    value: logits [B, C] -> [B].
     train_mode: attack with the batch's own statistics, which updates the
       running ones at every step: what some authors' code does.
 
   Returns:
-    {'images': adversarial ones, 'batch_stats': the student's after it}.
+    craft, with the result {'images': adversarial ones, 'batch_stats': the
+    student's after the attack}.
   """
-  if not train_mode:
-    adv = maximise(lambda x: value(student.eval(x).logits), images, keys)
-    return {'images': adv, 'batch_stats': student.batch_stats}
 
-  def objective(x, stats):
-    output, moved = student.replace(batch_stats=stats).train(x)
-    return value(output.logits), moved.batch_stats
+  def craft(nets, batch, keys):
+    student = nets['student']
+    value = lambda logits: losses.cross_entropy(logits, batch.labels)
 
-  adv, stats = maximise(objective, images, keys, carry=student.batch_stats)
-  return {'images': adv, 'batch_stats': stats}
+    def by_running(x):
+      return value(student.eval(x).logits)
+
+    def by_batch(x, stats):
+      output, moved = student.replace(batch_stats=stats).train(x)
+      return value(output.logits), moved.batch_stats
+
+    if not train_mode:
+      images = maximise(by_running, batch.images, keys)
+      return {'images': images, 'batch_stats': student.batch_stats}
+    images, stats = maximise(
+      by_batch, batch.images, keys, carry=student.batch_stats
+    )
+    return {'images': images, 'batch_stats': stats}
+
+  return craft
+
+
+def ascend_divergence(
+  maximise: Maximise, role: str
+) -> Callable[..., dict[str, chex.Array]]:
+  """Returns a `craft` that leads the student away from a clean prediction.
+
+  It maximises KL(r(x) || s(x*)), all in eval mode.
+
+  Args:
+    maximise: the inner maximisation.
+    role: r, whose prediction that is; it is computed once.
+
+  Returns:
+    craft, with the result {'images': adversarial ones, 'clean_logits':
+    [B, C], r's}.
+  """
+
+  def craft(nets, batch, keys):
+    target = nets[role].eval(batch.images).logits
+
+    def objective(images):
+      return losses.kl(target, nets['student'].eval(images).logits)
+
+    images = maximise(objective, batch.images, keys)
+    return {'images': images, 'clean_logits': target}
+
+  return craft
 
 
 def check_weights(**weights: float) -> None:

@@ -94,15 +94,7 @@ def iad1(
   base.check_weights(beta=beta, begin_epoch=begin_epoch)
   base.check_temperatures(temperature=temperature)
 
-  def craft(nets, batch, keys):
-    return base.attack_student(
-      maximise,
-      nets['student'],
-      batch.images,
-      keys,
-      lambda logits: losses.cross_entropy(logits, batch.labels),
-      train_mode=train_mode_attack,
-    )
+  craft = base.ascend_cross_entropy(maximise, train_mode=train_mode_attack)
 
   def loss(nets, batch, adv, keys):
     del keys
@@ -187,15 +179,7 @@ def iad2(
   )
   base.check_temperatures(temperature=temperature)
 
-  def craft(nets, batch, keys):
-    return base.attack_student(
-      maximise,
-      nets['student'],
-      batch.images,
-      keys,
-      lambda logits: losses.cross_entropy(logits, batch.labels),
-      train_mode=train_mode_attack,
-    )
+  craft = base.ascend_cross_entropy(maximise, train_mode=train_mode_attack)
 
   def loss(nets, batch, adv, keys):
     del keys

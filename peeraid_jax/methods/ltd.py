@@ -55,16 +55,10 @@ def ltd(
   base.check_choice('base_loss', base_loss, BASES)
   base.check_weights(beta=beta)
 
-  def craft(nets, batch, keys):
-    clean = nets['student'].eval(batch.images).logits
-
-    def objective(images):
-      logits = nets['student'].eval(images).logits
-      if base_loss == 'at':
-        return losses.cross_entropy(logits, batch.labels)
-      return losses.kl(clean, logits)
-
-    return maximise(objective, batch.images, keys)
+  if base_loss == 'at':
+    craft = base.ascend_cross_entropy(maximise)
+  else:
+    craft = base.ascend_divergence(maximise, 'student')
 
   def loss(nets, batch, adv, keys):
     del keys
@@ -73,7 +67,7 @@ def ltd(
     hard = jax.nn.one_hot(batch.labels, soft.shape[-1], dtype=soft.dtype)
     target = hard_weight * hard + (1 - hard_weight) * soft
     # TRADES-AWP's order: adversarial, then twice the clean batch.
-    robust, student = nets['student'].train(adv)
+    robust, student = nets['student'].train(adv['images'])
     metrics = {
       'student/adv_accuracy': base.accuracy(robust.logits, batch.labels),
       'teacher/clean_accuracy': base.accuracy(teacher, batch.labels),

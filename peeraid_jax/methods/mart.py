@@ -24,15 +24,7 @@ def mart(maximise: base.Maximise, *, beta: float = 5.0) -> base.Method:
   """
   base.check_weights(beta=beta)
 
-  def craft(nets, batch, keys):
-    return base.attack_student(
-      maximise,
-      nets['student'],
-      batch.images,
-      keys,
-      lambda logits: losses.cross_entropy(logits, batch.labels),
-      train_mode=False,
-    )
+  craft = base.ascend_cross_entropy(maximise)
 
   def loss(nets, batch, adv, keys):
     del keys

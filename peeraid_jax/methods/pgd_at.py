@@ -18,16 +18,9 @@ def pgd_at(maximise: base.Maximise) -> base.Method:
       ball.
   """
 
-  def craft(nets, batch, keys):
-    def objective(images):
-      logits = nets['student'].eval(images).logits
-      return losses.cross_entropy(logits, batch.labels)
-
-    return maximise(objective, batch.images, keys)
-
   def loss(nets, batch, adv, keys):
     del keys
-    output, student = nets['student'].train(adv)
+    output, student = nets['student'].train(adv['images'])
     value = losses.cross_entropy(output.logits, batch.labels).mean()
     metrics = {
       'student/loss_ce': value,
@@ -35,4 +28,5 @@ def pgd_at(maximise: base.Maximise) -> base.Method:
     }
     return value, ({**nets, 'student': student}, metrics)
 
+  craft = base.ascend_cross_entropy(maximise)
   return base.Method(('student',), (), craft, loss)

@@ -7,7 +7,6 @@ Reference:
 
 import jax
 
-from peeraid_jax import losses
 from peeraid_jax.methods import base
 
 
@@ -42,18 +41,11 @@ def rslad(
   base.check_choice('reduction', reduction, base.REDUCTIONS)
   divergence = base.REDUCTIONS[reduction]
 
-  def craft(nets, batch, keys):
-    target = nets['teacher'].eval(batch.images).logits
-
-    def objective(images):
-      return losses.kl(target, nets['student'].eval(images).logits)
-
-    images = maximise(objective, batch.images, keys)
-    return {'images': images, 'teacher_clean_logits': target}
+  craft = base.ascend_divergence(maximise, 'teacher')
 
   def loss(nets, batch, adv, keys):
     del keys
-    target = jax.lax.stop_gradient(adv['teacher_clean_logits'])
+    target = jax.lax.stop_gradient(adv['clean_logits'])
     robust, student = nets['student'].train(adv['images'])
     clean, student = student.train(batch.images)
     terms = {

@@ -23,19 +23,13 @@ def trades(maximise: base.Maximise, *, beta: float = 6.0) -> base.Method:
   """
   base.check_weights(beta=beta)
 
-  def craft(nets, batch, keys):
-    clean = nets['student'].eval(batch.images).logits
-
-    def objective(images):
-      return losses.kl(clean, nets['student'].eval(images).logits)
-
-    return maximise(objective, batch.images, keys)
+  craft = base.ascend_divergence(maximise, 'student')
 
   def loss(nets, batch, adv, keys):
     del keys
     before = nets['student']
     clean, once = before.train(batch.images)
-    robust, student = once.train(adv)
+    robust, student = once.train(adv['images'])
     # The authors pass the clean batch again after the adversarial one: the
     # same logits, a third update of the running statistics.
     student = student.take_in_again(before, once)
