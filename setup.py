@@ -47,6 +47,8 @@ setuptools.setup(
   install_requires=REQUIRES,
   extras_require={
     'test': TEST,
+    # AutoAttack's authors' code, which tests and a benchmark compare with.
+    'oracle': ['pyautoattack==0.2.0', 'torch>=2.4'],
     'cuda13': ['jax[cuda13]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
   },

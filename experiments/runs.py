@@ -131,6 +131,15 @@ TINYIMAGENET_NARROW = {
   ),
 }
 
+# Whose AutoAttack is filed, and on how many of the first test images (0: all).
+AUTOATTACK = {
+  'digits_*': {'eval.roles': ('student',), 'eval.examples': 0},
+  'cifar10_narrow_*': {
+    'eval.roles': ('student', 'student_swa'),
+    'eval.examples': 200,
+  },
+}
+
 RUNS = {
   **DIGITS,
   **LTD_TEMPERATURES,

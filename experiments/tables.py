@@ -41,6 +41,11 @@ def _row(label: str, cells: list[str]) -> str:
   return f'| {" | ".join([label, *cells])} |'
 
 
+def _strong(result: dict, role: str) -> dict | None:
+  """Returns the report of AutoAttack on a role, if there is one."""
+  return result.get('autoattack', {}).get(role, {}).get('autoattack')
+
+
 def table(
   names: dict[str, str], groups: dict[str, list[dict]], roles=tuple(ROLES)
 ) -> str:
@@ -52,9 +57,12 @@ def table(
     roles: whose accuracies are shown.
   """
   lines = [
-    _row('method, network', [*HEADS, 'tutor on student-attacked']),
-    _row('---', ['---:'] * (len(HEADS) + 1)),
+    _row(
+      'method, network', [*HEADS, 'AutoAttack', 'tutor on student-attacked']
+    ),
+    _row('---', ['---:'] * (len(HEADS) + 2)),
   ]
+  attacked: set[int] = set()
   for name, label in names.items():
     found = groups[name]
     for role in roles:
@@ -63,6 +71,12 @@ def table(
       cells = [
         _cell([f['roles'][role][a]['accuracy'] for f in found]) for a in ATTACKS
       ]
+      reports = [_strong(f, role) for f in found]
+      known = None not in reports
+      cells.append(
+        _cell([r['robust_accuracy'] for r in reports]) if known else ''
+      )
+      attacked |= {r['n'] for r in reports if r}
       shown = ''
       for tutor in ('peer', 'teacher'):
         transfer = f'{tutor}_on_student_pgd20'
@@ -77,8 +91,11 @@ def table(
   commits = {f['commit'][:12] for n in names for f in groups[n]}
   epsilon = first['config']['attack']['epsilon']
   lines.append('')
+  counted = f'{", ".join(map(str, sorted(counts)))} test images'
+  if attacked:
+    counted += f', AutoAttack on {", ".join(map(str, sorted(attacked)))}'
   lines.append(
-    f'Accuracy in % on {", ".join(map(str, sorted(counts)))} test images, '
+    f'Accuracy in % on {counted}; '
     f'epsilon {epsilon * 255:.1f}/255; seeds '
     f'{", ".join(map(str, seeds))}; {first["config"]["train"]["epochs"]} '
     f'epochs; checkpoints chosen on a {first["selection"]["on"]} set; '

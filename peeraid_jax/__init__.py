@@ -19,6 +19,7 @@ _MODULES = (
   'methods',
   'models',
   'nets',
+  'obfuscation',
   'optim',
   'parallel',
   'step',

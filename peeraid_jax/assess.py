@@ -12,9 +12,17 @@ import ml_collections
 import numpy as np
 
 from peeraid_jax import attacks as attacks_lib
-from peeraid_jax import cascade, checkpoint, evaluate, interrupts, metrics
+from peeraid_jax import (
+  cascade,
+  checkpoint,
+  evaluate,
+  interrupts,
+  metrics,
+  obfuscation,
+)
 from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
+from peeraid_jax.data import corruptions as corruptions_lib
 
 
 def _evaluator(config: ml_collections.ConfigDict, **settings):
@@ -30,8 +38,7 @@ def _evaluator(config: ml_collections.ConfigDict, **settings):
 
 def _own(nets) -> dict[str, Any]:
   """The roles without the average, in the order of the tables."""
-  order = ('student', 'student_swa', 'peer')
-  return {role: nets[role] for role in order if role in nets}
+  return {role: nets[role] for role in config_lib.ROLES if role in nets}
 
 
 def _transfers(nets, attacks) -> list[evaluate.Transfer]:
@@ -121,12 +128,15 @@ def _restore_for_results(config, workdir):
   return found, told
 
 
+_FOLDERS = ('dir', 'source', 'corruptions')
+
+
 def _without_folders(config) -> dict[str, Any]:
   """A config as JSON; where files lay on this machine is left out."""
   stored = config_lib.to_json(config)
   for field, value in config_lib.flatten(stored).items():
     *path, name = field.split('.')
-    if name in ('dir', 'source', 'workdir', 'peer_from') and value:
+    if name in (*_FOLDERS, 'workdir', 'peer_from') and value:
       section = functools.reduce(lambda c, n: c[n], path, stored)
       # A relative one, of runs beside each other, says which run it was.
       kept = name in ('workdir', 'peer_from') and not os.path.isabs(value)
@@ -159,16 +169,37 @@ def _save_outcomes(workdir, labels, found, reports) -> None:
   np.savez_compressed(workdir / 'outcomes.npz', labels=labels, **flat)
 
 
-def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
+def _corrupted(run, nets, corruptions, examples, tick) -> dict[str, Any]:
+  """Returns role -> {'mean', 'n', 'each': name -> one per severity}."""
+  found = {role: {'mean': 0.0, 'n': 0, 'each': {}} for role in nets}
+  for name, severity, data in corruptions.read(examples):
+    metrics.say(f'{name}, severity {severity}')
+    clean = run(nets, data, dict.fromkeys(nets, ('clean',)), (), tick).roles
+    for role, hits in clean.items():
+      found[role]['n'] = len(data.labels)
+      each = found[role]['each'].setdefault(name, [])
+      each.append(float(hits['clean'].mean()))
+  for value in found.values():
+    value['mean'] = float(np.mean(list(value['each'].values())))
+  return found
+
+
+def evaluate_run(
+  config,
+  workdir: pathlib.Path,
+  test,
+  corruptions: corruptions_lib.Folder | None = None,
+) -> dict[str, Any]:
   """Evaluates the saved networks of a run and writes `results.json`.
 
-  Where only AutoAttack or parts of it are asked for, what is known of the
-  same networks already stays.
+  Where only AutoAttack, parts of it, transfer or the checks for masked
+  gradients are asked for, what is known of the same networks already stays.
 
   Args:
     config: validated, that of the work directory.
     workdir: of the run.
     test: the test `Dataset`.
+    corruptions: corrupted test images, if there are any.
 
   Returns:
     What `results.json` holds.
@@ -178,14 +209,20 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   sources = {r: source for r, (_, source) in restored.items() if r != 'teacher'}
   count = config.eval.examples or len(test.labels)
   data = test.take(slice(0, count))
-  names = [
-    n
-    for n in config.eval.attacks
-    if n not in attacks_lib.CASCADE and n != 'transfer'
-  ]
+  special = (*attacks_lib.CASCADE, *attacks_lib.OTHER)
+  names = [n for n in config.eval.attacks if n not in special]
   cascades = [n for n in config.eval.attacks if n in attacks_lib.CASCADE]
+  examined = 'obfuscation' in config.eval.attacks
+  if examined:
+    cascades += [n for n in ('apgd_t', 'square') if n not in cascades]
+  own = {r: net for r, net in _own(nets).items() if r in config.eval.roles}
+  if not own:
+    raise ValueError(
+      f'config.eval.roles={config.eval.roles}: {workdir} has '
+      f'{", ".join(_own(nets))}'
+    )
   # A teacher's own accuracies are in the results of the run that trained it.
-  attacks = {role: tuple(names) for role in _own(nets)}
+  attacks = {role: tuple(names) for role in own}
   begun = time.monotonic()
   with interrupts.Interrupts() as signals:
 
@@ -199,8 +236,25 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
       transfers |= dict.fromkeys(_every_transfer(nets))
     run = _evaluator(config, restarts=config.eval.restarts)
     found = run(nets, data, attacks, list(transfers), tick)
+    measured, corrupted = {}, {}
+    if corruptions is not None:
+      corrupted = _corrupted(
+        run, own, corruptions, count, lambda *progress: signals.check()
+      )
+    if examined:
+      measured = obfuscation.measure(
+        nets,
+        data,
+        epsilon=config.attack.epsilon,
+        step_size=config.attack.step_size,
+        norm=config.attack.norm,
+        roles=tuple(own),
+        batch_size=config.eval.batch_size,
+        seed=config.seed,
+        tick=tick,
+      )
     strong, reports = cascade.evaluate(
-      config, workdir, _own(nets), sources, data, cascades, signals
+      config, workdir, own, sources, data, cascades, signals
     )
   earlier = _earlier(workdir, sources)
   content = {
@@ -229,6 +283,14 @@ def evaluate_run(config, workdir: pathlib.Path, test) -> dict[str, Any]:
   content['autoattack'] = earlier.get('autoattack', {})
   for role, values in strong.items():
     content['autoattack'].setdefault(role, {}).update(values)
+  content['obfuscation'] = earlier.get('obfuscation', {}) | {
+    role: obfuscation.judge(
+      values,
+      **{n: strong[role][n]['robust_accuracy'] for n in ('apgd_t', 'square')},
+    )
+    for role, values in measured.items()
+  }
+  content['corruptions'] = earlier.get('corruptions', {}) | corrupted
   if jax.process_index() == 0:
     results_lib.write(workdir / 'results.json', content)
     if config.eval.save_outcomes:

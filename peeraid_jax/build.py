@@ -12,6 +12,7 @@ from peeraid_jax import config as config_lib
 from peeraid_jax import data as data_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches, facts
+from peeraid_jax.data import corruptions as corruptions_lib
 
 
 class Splits(NamedTuple):
@@ -58,6 +59,20 @@ def splits(config: ml_collections.ConfigDict) -> Splits:
       f'{len(test.labels)}, the number of test images; 0 takes all'
     )
   return Splits(train, selection, test)
+
+
+def corruptions(
+  config: ml_collections.ConfigDict,
+) -> corruptions_lib.Folder | None:
+  """Opens the corrupted test set; None if the config names none.
+
+  Raises:
+    FileNotFoundError, ValueError: it is missing or of another layout.
+  """
+  if not config.eval.corruptions:
+    return None
+  known = facts.get(config.data.name)
+  return corruptions_lib.Folder(config.eval.corruptions, known.shape)
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

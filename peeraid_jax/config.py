@@ -23,6 +23,8 @@ FREE = (
   'eval.attacks',
   'eval.autoattack',
   'eval.examples',
+  'eval.roles',
+  'eval.corruptions',
   'eval.checkpoint',
   'eval.restarts',
   'eval.save_outcomes',
@@ -47,6 +49,8 @@ TEACHERS = {
   'ltd': {'teacher': 'natural'},
   'agkd_bml': {'teacher': 'natural'},
 }
+# Of a run's own networks; a run without a peer has none to evaluate.
+ROLES = ('student', 'student_swa', 'peer')
 TEACHER_ROLES = ('teacher', 'natural_teacher')
 
 
@@ -123,14 +127,17 @@ def base(
   evaluation = config.eval = ml_collections.ConfigDict()
   # 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>', 'autoattack', or a part of it
   # ('apgd_ce', 'apgd_t', 'fab_t', 'square', ...); the eps of `attack`. And
-  # 'transfer': each network on the images that attack the others (PGD-20).
+  # 'transfer': each network on the images that attack the others (PGD-20);
+  # 'obfuscation': whether gradients are masked.
   evaluation.attacks = ('clean', 'fgsm', 'pgd20', 'cw30')
+  evaluation.roles = ROLES  # networks that the final one looks at
   evaluation.examples = 0  # first test images of the final one; 0: all
   evaluation.every_epochs = 1  # clean and selection attack while training
   evaluation.select_on = 'validation'  # or 'test', as the authors did
   evaluation.select_attack = 'pgd10' if method != 'natural' else 'clean'
   evaluation.checkpoint = 'best'  # evaluated at the end; or 'latest'
   evaluation.autoattack = 'standard'  # its version; or 'plus'
+  evaluation.corruptions = ''  # folder of CIFAR-10-C, or one like it
   evaluation.restarts = 1  # of pgd and cw; the worst case counts
   evaluation.save_outcomes = False  # write each example's, outcomes.npz
   evaluation.batch_size = 256  # global, over all devices

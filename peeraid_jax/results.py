@@ -88,4 +88,26 @@ def table(content: Mapping[str, Any]) -> str:
         f'(clean {100 * clean:.2f})'
       )
       lines += [f'  {flag}: {why}' for flag, why in report['flags'].items()]
+  for role, value in content.get('corruptions', {}).items():
+    each = ', '.join(
+      f'{name} {100 * sum(values) / len(values):.2f}'
+      for name, values in value['each'].items()
+    )
+    lines.append(
+      f'{role} on corrupted images, mean of all: {100 * value["mean"]:.2f} '
+      f'({each})'
+    )
+  for role, checks in content.get('obfuscation', {}).items():
+    passed = sum(check['passed'] for check in checks.values())
+    lines.append(
+      f'{role}, masked gradients: {passed} of {len(checks)} checks pass'
+    )
+    for name, check in checks.items():
+      values = ', '.join(
+        f'{k} {100 * v:.2f}' for k, v in check['values'].items()
+      )
+      verdict = 'passed' if check['passed'] else 'FAILED'
+      lines.append(f'  {verdict} {name.replace("_", " ")}: {values}')
+      if not check['passed']:
+        lines.append(f'    {check["why"]}')
   return '\n'.join(lines)

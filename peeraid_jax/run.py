@@ -104,6 +104,7 @@ def _run(
     teachers.check_named(config)
   splits = build.splits(config)
   build.resident(config, splits.train)
+  corrupted = build.corruptions(config)
   training = _teacher_runs(config, workdir, config_argument) if begins else {}
   _open_workdir(config, workdir)
   for role, (made, where) in training.items():
@@ -120,7 +121,7 @@ def _run(
   if mode == 'train':
     select = assess.make_selection(config, splits.selection)
     train_lib.train(config, workdir, splits.train, select)
-  content = assess.evaluate_run(config, workdir, splits.test)
+  content = assess.evaluate_run(config, workdir, splits.test, corrupted)
   metrics.say('\n' + results_lib.table(content) + '\n')
   return content
 

@@ -124,6 +124,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.eval.attacks is empty; known: {attacks.KNOWN}, '
       f'{", ".join((*attacks.CASCADE, *attacks.OTHER))}'
     )
+  roles = config.eval.roles
+  if not roles or not set(roles) <= set(config_lib.ROLES):
+    raise ValueError(
+      f'config.eval.roles={roles} should be one or more of '
+      f'{", ".join(map(repr, config_lib.ROLES))}'
+    )
   # A method checks its own hyperparameters when it is built.
   trained = methods.create(
     config.method.name, lambda *a: None, **config.method.kwargs.to_dict()

@@ -272,6 +272,7 @@ class ConfigTest(parameterized.TestCase):
   @parameterized.parameters(
     ('eval__attacks', ('pgd',), "'pgd' is unknown; known: clean"),
     ('eval__attacks', (), 'is empty; known: clean'),
+    ('eval__roles', ('teacher',), "one or more of 'student', 'student_swa'"),
     ('eval__select_attack', 'aa', "'aa' is unknown"),
     ('method__name', 'pgdat', "'pgdat' is unknown; known: natural"),
   )

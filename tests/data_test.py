@@ -18,7 +18,7 @@ from absl.testing import absltest, parameterized
 from PIL import Image
 
 from peeraid_jax import data
-from peeraid_jax.data import archives, facts, prepared
+from peeraid_jax.data import archives, corruptions, facts, prepared
 from tests import helpers
 
 # A folder with `tfds/` (prepared CIFAR-10) and a TinyImageNet zip.
@@ -341,6 +341,42 @@ class SplitsTest(absltest.TestCase):
       data.subset(self.data, 101, seed=1)
     with self.assertRaisesRegex(ValueError, 'validation_examples=100 .* 99'):
       data.hold_out(self.data, 100, seed=1)
+
+
+class CorruptionsTest(parameterized.TestCase):
+  def _folder(self, *, labels=10):
+    folder = helpers.folder(self)
+    images = np.zeros((10, 4, 4, 1), np.uint8)
+    images[:, 0, 0, 0] = np.arange(10)
+    np.save(folder / 'fog.npy', images)
+    np.save(folder / 'blur.npy', images + 100)
+    np.save(folder / 'labels.npy', np.arange(labels, dtype=np.uint8))
+    return folder
+
+  @parameterized.parameters(10, 2)
+  def test_severities(self, labels):
+    """Labels of every image, or once for all severities."""
+    made = corruptions.Folder(str(self._folder(labels=labels)), (4, 4, 1))
+    self.assertEqual(made.names, ['blur', 'fog'])
+    read = list(made.read())
+    self.assertLen(read, 10)
+    name, severity, part = read[7]
+    self.assertEqual((name, severity), ('fog', 3))
+    self.assertEqual(part.images[:, 0, 0, 0].tolist(), [4, 5])
+    self.assertEqual(part.labels.tolist(), [4, 5] if labels == 10 else [0, 1])
+    first = list(made.read(1))
+    self.assertEqual(first[9][2].images[:, 0, 0, 0].tolist(), [8])
+    self.assertLen(first[9][2].labels, 1)
+
+  def test_bad_folders(self):
+    with self.assertRaisesRegex(FileNotFoundError, 'zenodo.org/records'):
+      corruptions.Folder('/nowhere', (4, 4, 1))
+    folder = self._folder()
+    with self.assertRaisesRegex(ValueError, r'blur.npy should .*8, 8, 1\]'):
+      corruptions.Folder(str(folder), (8, 8, 1))
+    folder = self._folder(labels=7)
+    with self.assertRaisesRegex(ValueError, 'has 7 labels, blur.npy 10'):
+      corruptions.Folder(str(folder), (4, 4, 1))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import shlex
 
 from absl.testing import absltest, parameterized
 
-from experiments import run, runs
+from experiments import run, runs, tables
 from peeraid_jax import config as config_lib
 from peeraid_jax import teachers, validate
 
@@ -105,6 +105,45 @@ class RunsTest(parameterized.TestCase):
     self.assertIn('--config=configs/digits.py:method=natural', command)
     self.assertIn('--config.seed=2', command)
     self.assertEqual(command[-1], '--config.data.dir=/x')
+
+  def test_autoattack(self):
+    for name in ('digits_ltd_seed0', 'cifar10_narrow_ltd'):
+      flags = run.autoattack_flags(name)
+      self.assertIn("--config.eval.attacks=('autoattack',)", flags)
+      config = _config(name)
+      for flag in flags[1:]:
+        field, value = flag.removeprefix('--config.').split('=', 1)
+        config.update_from_flattened_dict({field: ast.literal_eval(value)})
+      validate.validate(config)
+    self.assertEqual(run.autoattack_flags('tinyimagenet_narrow_peeraid'), [])
+
+
+class TablesTest(parameterized.TestCase):
+  def test_autoattack_column(self):
+    def result(seed, robust):
+      accuracies = {a: {'accuracy': 0.5, 'n': 40} for a in tables.ATTACKS}
+      made = {
+        'roles': {'student': accuracies},
+        'transfer': {},
+        'seed': seed,
+        'commit': 'c' * 40,
+        'device': 'a device',
+        'config': {'attack': {'epsilon': 0.1}, 'train': {'epochs': 3}},
+        'selection': {'on': 'validation'},
+      }
+      if robust is not None:
+        report = {'robust_accuracy': robust, 'n': 20}
+        made['autoattack'] = {'student': {'autoattack': report}}
+      return made
+
+    groups = {
+      'whole': [result(0, 0.2), result(1, 0.3)],
+      'half': [result(0, 0.2), result(1, None)],
+    }
+    text = tables.table({'whole': 'A', 'half': 'B'}, groups)
+    self.assertRegex(text, r'A, student \|.*\| 25.0 ± 7.1 \|  \|')
+    self.assertRegex(text, r'B, student \|.* 50.0 ± 0.0 \|  \|  \|')
+    self.assertIn('on 40 test images, AutoAttack on 20; epsilon', text)
 
 
 if __name__ == '__main__':

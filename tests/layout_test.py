@@ -14,7 +14,7 @@ ORDER = (
   'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config',
   'recipes', 'validate', 'optim', 'parallel', 'awp', 'step', 'swa', 'build',
   'checkpoint', 'teachers', 'metrics', 'interrupts', 'train', 'evaluate',
-  'autoattack', 'results', 'cascade', 'assess', 'run', 'main',
+  'autoattack', 'obfuscation', 'results', 'cascade', 'assess', 'run', 'main',
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from absl.testing import absltest
 
-from peeraid_jax import checkpoint
+from peeraid_jax import checkpoint, data
 
 ROOT = pathlib.Path(__file__).parent.parent
 OVERRIDES = {
@@ -180,6 +180,11 @@ class CommandTest(chex.TestCase):
   def test_evaluate_alone_with_other_attacks(self):
     workdir = self.folder / 'evaluated'
     shutil.copytree(self.whole, workdir)
+    corrupted = self.folder / 'corrupted'
+    corrupted.mkdir()
+    images = data.load('digits', split='test')
+    np.save(corrupted / 'none.npy', np.tile(images.images, (5, 1, 1, 1)))
+    np.save(corrupted / 'labels.npy', np.tile(images.labels, 5))
     out = self.run_to_end(
       workdir,
       '--mode=evaluate',
@@ -187,11 +192,18 @@ class CommandTest(chex.TestCase):
       '--config.eval.examples=0',
       '--config.eval.save_outcomes=True',
       '--config.data.dir=/of/this/machine',
+      f'--config.eval.corruptions={corrupted}',
     )
+    self.assertIn('peer on corrupted images, mean of all', out)
     self.assertIn('accuracy in % on 360 test images', out)
     found = json.loads((workdir / 'results.json').read_text())
     self.assertEqual(found['roles']['student']['pgd3']['n'], 360)
-    self.assertEqual(found['config']['data']['dir'], '')
+    for section, field in (('data', 'dir'), ('eval', 'corruptions')):
+      self.assertEqual(found['config'][section][field], '')
+    for role, value in found['corruptions'].items():
+      clean = found['roles'][role]['clean']['accuracy']
+      np.testing.assert_allclose(value['each']['none'], [clean] * 5)
+      self.assertAlmostEqual(value['mean'], clean)
     roles = ('student', 'student_swa', 'peer')
     self.assertEqual(
       set(found['transfer']),
@@ -208,6 +220,7 @@ class CommandTest(chex.TestCase):
     extra = (
       '--mode=evaluate',
       "--config.eval.attacks=('autoattack',)",
+      "--config.eval.roles=('student','peer')",
       '--config.eval.examples=60',
       '--config.eval.save_outcomes=True',
     )
@@ -215,7 +228,7 @@ class CommandTest(chex.TestCase):
     for workdir in (whole, stopped):
       shutil.copytree(self.whole, workdir)
     out = self.run_to_end(whole, *extra)
-    self.assertIn('student_swa, autoattack on 60 images', out)
+    self.assertIn('peer, autoattack on 60 images', out)
 
     process = subprocess.Popen(
       self.command(stopped, *extra),
@@ -241,9 +254,7 @@ class CommandTest(chex.TestCase):
     before = json.loads((self.whole / 'results.json').read_text())
     # What was known of the same networks stays.
     self.assertEqual(found['roles'], before['roles'])
-    self.assertEqual(
-      set(found['autoattack']), {'student', 'student_swa', 'peer'}
-    )
+    self.assertEqual(set(found['autoattack']), {'student', 'peer'})
     for role, values in found['autoattack'].items():
       report, other = values['autoattack'], again['autoattack'][role]
       self.assertEqual(sum(report['counts'].values()), 60)
@@ -257,6 +268,31 @@ class CommandTest(chex.TestCase):
     for name in outcomes[0]:
       np.testing.assert_array_equal(outcomes[0][name], outcomes[1][name])
     self.assertIn('peer/autoattack_outcome', outcomes[0])
+
+  def test_checks_for_masked_gradients(self):
+    workdir = self.folder / 'obfuscation'
+    shutil.copytree(self.whole, workdir)
+    out = self.run_to_end(
+      workdir,
+      '--mode=evaluate',
+      "--config.eval.attacks=('obfuscation',)",
+      "--config.eval.roles=('student_swa',)",
+      '--config.eval.examples=16',
+    )
+    self.assertIn('student_swa, masked gradients: ', out)
+    self.assertIn('accuracy falls to zero: 0.1 ', out)
+    found = json.loads((workdir / 'results.json').read_text())
+    self.assertEqual(list(found['obfuscation']), ['student_swa'])
+    checks = found['obfuscation']['student_swa']
+    self.assertEqual(
+      set(checks['white_box_beats_transfer']['values']),
+      {'pgd20', 'student', 'peer'},
+    )
+    alone = found['autoattack']['student_swa']
+    self.assertEqual(
+      checks['gradients_beat_queries']['values'],
+      {n: alone[n]['robust_accuracy'] for n in ('apgd_t', 'square')},
+    )
 
   def test_another_config_is_refused_with_the_difference(self):
     out = self.run_to_end(self.whole, '--config.seed=7', code=1)

@@ -25,8 +25,9 @@ __all__ = [
 KNOWN = 'clean, fgsm, pgd<steps> (pgd20), cw<steps> (cw30)'
 # What `autoattack.run` does, and not `named`.
 CASCADE = ('autoattack', *suite.ATTACKS)
-# What else `eval.attacks` may hold: each network on the others' images.
-OTHER = ('transfer',)
+# What else `eval.attacks` may hold: each network on the others' images, and
+# the checks of `obfuscation`.
+OTHER = ('transfer', 'obfuscation')
 
 
 def named(

@@ -1,0 +1,1 @@
+"""What our software is measured against, in the same run."""

@@ -1,0 +1,103 @@
+"""Against AutoAttack's own PyTorch package: pip install -e '.[oracle]'.
+
+One small network in both frameworks; each attack alone, then the cascade.
+"""
+
+import jax
+import numpy as np
+import pytest
+from absl.testing import absltest, parameterized
+
+from experiments.benchmarks import twins
+from peeraid_jax import autoattack
+
+pytestmark = pytest.mark.slow
+torch = pytest.importorskip('torch')
+pyautoattack = pytest.importorskip('pyautoattack')
+
+POINTS = 1000
+NAMES = {
+  'apgd_ce': 'apgd-ce',
+  'apgd_dlr': 'apgd-dlr',
+  'apgd_t': 'apgd-t',
+  'fab_t': 'fab-t',
+  'square': 'square',
+}
+
+
+class OracleTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    # Its threads spin where other tests want the cores.
+    torch.set_num_threads(1)
+    weights = twins.trained()
+    cls.logits_fn = jax.tree_util.Partial(twins.logits_fn, weights)
+    cls.twin = twins.in_torch(weights)
+    cls.images, cls.labels = twins.points(POINTS)
+    cls.x = torch.from_numpy(cls.images.transpose(0, 3, 1, 2).copy())
+    cls.y = torch.from_numpy(cls.labels.astype(np.int64))
+
+  def _theirs(self, norm, **kwargs):
+    """Robust, bool [N], by the package."""
+    theirs = pyautoattack.AutoAttack(
+      self.twin, norm=norm, eps=twins.EPSILON[norm], **kwargs
+    )
+    if 'attacks' in kwargs:
+      theirs.apgd.n_restarts = 1
+    adv, _ = theirs.run_standard_evaluation(self.x, self.y, batch_size=500)
+    with torch.no_grad():
+      return (self.twin(adv).argmax(1) == self.y).numpy()
+
+  def _ours(self, norm, **kwargs):
+    report = autoattack.run(
+      self.logits_fn,
+      self.images,
+      self.labels,
+      norm=norm,
+      epsilon=twins.EPSILON[norm],
+      batch_size=500,
+      **kwargs,
+    )
+    return np.array(report.outcome) == autoattack.ROBUST
+
+  def test_same_network(self):
+    with torch.no_grad():
+      theirs = self.twin(self.x).numpy()
+    ours = np.asarray(self.logits_fn(self.images))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    self.assertGreater(np.mean(ours.argmax(-1) == self.labels), 0.9)
+
+  @parameterized.parameters(
+    *(('Linf', name) for name in NAMES),
+    *(('L2', name) for name in ('apgd_ce', 'apgd_t', 'fab_t', 'square')),
+    *(('L1', name) for name in ('apgd_ce', 'fab_t', 'square')),
+  )
+  def test_one_attack(self, norm, name):
+    alone = {'version': 'custom', 'attacks': (name,), 'restarts': 1}
+    ours = [
+      self._ours(norm, key=jax.random.key(seed), **alone) for seed in range(3)
+    ]
+    # FAB-T draws nothing.
+    seeds = range(1 if name == 'fab_t' else 3)
+    theirs = [
+      self._theirs(norm, version='custom', attacks=[NAMES[name]], seed=seed)
+      for seed in seeds
+    ]
+    self.assertBetween(np.mean(theirs), 0.1, 0.9)
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.003)
+    self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.98)
+    if name == 'fab_t':
+      self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.998)
+
+  @parameterized.parameters('Linf', 'L2', 'L1')
+  def test_standard(self, norm):
+    ours = self._ours(norm)
+    theirs = self._theirs(norm, version='standard', seed=0)
+    self.assertBetween(np.mean(theirs), 0.1, 0.9)
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.002)
+    self.assertGreaterEqual(np.mean(ours == theirs), 0.997)
+
+
+if __name__ == '__main__':
+  absltest.main()
