@@ -2,18 +2,22 @@
 
 A work directory holds `config.json` and
 `checkpoints/{latest,best,best_swa}/<step>/`. Orbax writes into a temporary
-folder and renames it: a checkpoint is whole or it is not there.
+folder and renames it: a checkpoint is whole or it is not there. What becomes
+of it later on a disk is found out by a digest that it carries.
 """
 
+import hashlib
 import json
+import os
 import pathlib
 
 import flax.serialization
 import jax
 import ml_collections
+import numpy as np
 import orbax.checkpoint as ocp
 
-from peeraid_jax import build, parallel
+from peeraid_jax import build, metrics, parallel
 from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
 
@@ -22,12 +26,25 @@ State = step_lib.State
 # 'best' and 'best_swa' are chosen by the selection attack's accuracy of the
 # student and of the averaged student.
 WHICH = ('latest', 'best', 'best_swa')
-# Of the latest ones two are kept: while one is replaced, one is there.
+_DIGEST = 'sha256'
+# Of the latest ones two are kept: while one is replaced, or if one is
+# damaged, one is there.
 _KEEP = {'latest': 2, 'best': 1, 'best_swa': 1}
 
 
 def _folder(workdir, which: str) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / 'checkpoints' / which
+
+
+def _digest(tree, meta: dict) -> str:
+  """Returns a digest of the meta and of all arrays, by name, type and bits."""
+  found = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    array = np.asarray(leaf)
+    name = jax.tree_util.keystr(path)
+    found.update(f'{name} {array.dtype} {array.shape}'.encode())
+    found.update(np.ascontiguousarray(array).data)
+  return found.hexdigest()
 
 
 def _manager(workdir, which: str, *, create: bool):
@@ -45,6 +62,10 @@ def _manager(workdir, which: str, *, create: bool):
   )
 
 
+def _short(error: Exception) -> str:
+  return f'{type(error).__name__}: {str(error)[:300]}'
+
+
 def save(workdir, state: State, meta: dict, *, which: str) -> None:
   """Saves a state, replacing one of the same step.
 
@@ -55,29 +76,43 @@ def save(workdir, state: State, meta: dict, *, which: str) -> None:
     which: one of `WHICH`.
 
   Raises:
-    OSError: the work directory cannot be written.
+    OSError: the work directory cannot be written; what was saved before is
+      still there.
   """
   step = int(state.step)
-  with _manager(workdir, which, create=True) as manager:
-    if step in manager.all_steps():
-      manager.delete(step)
-    tree = flax.serialization.to_state_dict(state)
-    manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
-      ),
-      force=True,
-    )
-    manager.wait_until_finished()
+  tree = flax.serialization.to_state_dict(state)
+  saved = {**meta, _DIGEST: _digest(tree, meta)}
+  try:
+    with _manager(workdir, which, create=True) as manager:
+      if step in manager.all_steps():
+        manager.delete(step)
+      manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(saved)
+        ),
+        force=True,
+      )
+      manager.wait_until_finished()
+  except Exception as error:  # Orbax and TensorStore have no one class.
+    raise OSError(
+      f'step {step} cannot be saved in {_folder(workdir, which)} '
+      f'({_short(error)}). Is the disk full, or not to be written? What was '
+      'saved before is still there: the same command goes on from it.'
+    ) from error
+
+
+def _steps(workdir, which: str) -> list[int]:
+  """Returns the saved steps, the newest first."""
+  if not _folder(workdir, which).is_dir():
+    return []
+  with _manager(workdir, which, create=False) as manager:
+    return sorted(manager.all_steps(), reverse=True)
 
 
 def latest_step(workdir, *, which: str = 'latest') -> int | None:
   """Returns the newest saved step, or None if there is no checkpoint."""
-  if not _folder(workdir, which).is_dir():
-    return None
-  with _manager(workdir, which, create=False) as manager:
-    return manager.latest_step()
+  return next(iter(_steps(workdir, which)), None)
 
 
 def read_config(workdir) -> ml_collections.ConfigDict:
@@ -94,25 +129,13 @@ def read_config(workdir) -> ml_collections.ConfigDict:
   return config_lib.from_json(json.loads(path.read_text()))
 
 
-def restore_with_meta(workdir, *, which: str = 'latest') -> tuple[State, dict]:
-  """Returns a saved state, replicated over the devices, and its meta.
-
-  Args:
-    workdir: of the run.
-    which: one of `WHICH`.
+def _read(workdir, which: str, step: int, template) -> tuple[State, dict]:
+  """Reads one checkpoint.
 
   Raises:
-    FileNotFoundError: no such checkpoint.
-    ValueError: it cannot be read, or `which` is unknown.
+    ValueError: it cannot be read, or is not what was saved.
   """
-  if which not in WHICH:
-    raise ValueError(f'{which=} is unknown; known: {", ".join(WHICH)}')
-  template = jax.eval_shape(lambda: build.state(read_config(workdir)))
-  step = latest_step(workdir, which=which)
-  if step is None:
-    raise FileNotFoundError(
-      f'{workdir} has no {which!r} checkpoint: nothing was saved yet'
-    )
+  folder = _folder(workdir, which) / str(step)
   tree = flax.serialization.to_state_dict(template)
   with _manager(workdir, which, create=False) as manager:
     try:
@@ -124,17 +147,77 @@ def restore_with_meta(workdir, *, which: str = 'latest') -> tuple[State, dict]:
         ),
       )
     except Exception as error:  # Orbax and TensorStore have no one class.
-      raise ValueError(
-        f'the checkpoint {_folder(workdir, which) / str(step)} cannot be '
-        f'read ({type(error).__name__}: {str(error)[:300]}). Delete that '
-        'folder to go on from the one before it.'
-      ) from error
+      raise ValueError(f'{folder} cannot be read ({_short(error)})') from error
+  meta = dict(saved.meta)
+  # Older ones carry no digest.
+  expected = meta.pop(_DIGEST, None)
+  if expected not in (None, _digest(saved.state, meta)):
+    raise ValueError(f'{folder} is not what was saved: its bits have changed')
   # Fresh buffers: what Orbax hands out must not be donated.
   state = jax.tree.map(
     lambda x: x.copy(),
     flax.serialization.from_state_dict(template, saved.state),
   )
-  return parallel.replicate(state), dict(saved.meta)
+  return parallel.replicate(state), meta
+
+
+def _set_aside(workdir, which: str, step: int) -> pathlib.Path:
+  """Moves a bad checkpoint out of the way of the next ones."""
+  aside = pathlib.Path(workdir).absolute() / 'checkpoints' / 'bad'
+  aside.mkdir(exist_ok=True)
+  count = len(list(aside.iterdir()))
+  target = aside / f'{which}-{step}-{count}'
+  os.replace(_folder(workdir, which) / str(step), target)
+  return target
+
+
+def restore_with_meta(
+  workdir, *, which: str = 'latest', repair: bool = False
+) -> tuple[State, dict]:
+  """Returns a saved state, replicated over the devices, and its meta.
+
+  Where the newest checkpoint is damaged, the one before it is taken, and that
+  is said.
+
+  Args:
+    workdir: of the run.
+    which: one of `WHICH`.
+    repair: move damaged ones to `checkpoints/bad`, as a run that goes on
+      needs.
+
+  Raises:
+    FileNotFoundError: no such checkpoint.
+    ValueError: none can be read, or `which` is unknown.
+  """
+  if which not in WHICH:
+    raise ValueError(f'{which=} is unknown; known: {", ".join(WHICH)}')
+  template = jax.eval_shape(lambda: build.state(read_config(workdir)))
+  steps = _steps(workdir, which)
+  if not steps:
+    raise FileNotFoundError(
+      f'{workdir} has no {which!r} checkpoint: nothing was saved yet'
+    )
+  problems = []
+  for step in steps:
+    try:
+      found = _read(workdir, which, step, template)
+    except ValueError as error:
+      problems.append((step, str(error)))
+      continue
+    for bad, problem in problems:
+      moved = ''
+      if repair:
+        moved = f'; it was moved to {_set_aside(workdir, which, bad)}'
+      metrics.say(
+        f'warning: {problem}{moved}. Going on from step {step}, the '
+        'checkpoint before it.'
+      )
+    return found
+  advice = 'Name another folder with --workdir=DIR to begin anew.'
+  if which != 'latest' and _steps(workdir, 'latest'):
+    advice = '--config.eval.checkpoint=latest evaluates the latest one.'
+  listed = '; '.join(problem for _, problem in problems)
+  raise ValueError(f'no checkpoint is left to go on from: {listed}. {advice}')
 
 
 def restore(workdir, *, which: str = 'latest') -> State:

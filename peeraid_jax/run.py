@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-import jax
 import ml_collections
 
 from peeraid_jax import (
@@ -15,46 +14,9 @@ from peeraid_jax import (
   teachers,
   validate,
 )
-from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 from peeraid_jax import train as train_lib
-
-
-def _open_workdir(config, workdir: pathlib.Path) -> None:
-  """Makes a work directory, or checks that it is this config's.
-
-  Raises:
-    ValueError: it was made with another config; the difference is shown.
-    NotADirectoryError, PermissionError: it cannot be used.
-  """
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except (FileExistsError, NotADirectoryError):
-    raise NotADirectoryError(
-      f'--workdir={workdir} is not a folder, or lies in a file'
-    ) from None
-  path = workdir / 'config.json'
-  given = config_lib.to_json(config)
-  if path.exists():
-    stored = config_lib.to_json(checkpoint.read_config(workdir))
-    changed = config_lib.differences(stored, given)
-    if changed:
-      lines = '\n'.join(
-        f'  {field}: {old!r} there, {new!r} now'
-        for field, (old, new) in changed.items()
-      )
-      raise ValueError(
-        f'{workdir} was made with another config:\n{lines}\n'
-        'Go on with that config, or name another folder with --workdir=DIR.'
-      )
-    return
-  if any((workdir / 'checkpoints').glob('*/*')):
-    raise ValueError(
-      f'{workdir} has checkpoints but no config.json; name another folder '
-      'with --workdir=DIR'
-    )
-  if jax.process_index() == 0:
-    results_lib.write(path, given)
+from peeraid_jax import workdir as workdir_lib
 
 
 def _next_steps(config_argument: str, workdir) -> str:
@@ -106,24 +68,25 @@ def _run(
   build.resident(config, splits.train)
   corrupted = build.corruptions(config)
   training = _teacher_runs(config, workdir, config_argument) if begins else {}
-  _open_workdir(config, workdir)
-  for role, (made, where) in training.items():
-    argument = teachers.train_argument(config, role, config_argument)
-    metrics.say(f'{role}: trained first, in {where}, by {argument}')
-    _run(made, where, 'train', argument)
-  metrics.say(
-    f'{config.method.name} on {config.data.name}: '
-    f'{len(splits.train.labels)} training images, {results_lib.device()}, '
-    f'work directory {workdir}'
-  )
-  for note in validate.notes(config):
-    metrics.say(f'note: {note}')
-  if mode == 'train':
-    select = assess.make_selection(config, splits.selection)
-    train_lib.train(config, workdir, splits.train, select)
-  content = assess.evaluate_run(config, workdir, splits.test, corrupted)
-  metrics.say('\n' + results_lib.table(content) + '\n')
-  return content
+  with workdir_lib.held(workdir):
+    workdir_lib.prepare(config, workdir)
+    for role, (made, where) in training.items():
+      argument = teachers.train_argument(config, role, config_argument)
+      metrics.say(f'{role}: trained first, in {where}, by {argument}')
+      _run(made, where, 'train', argument)
+    metrics.say(
+      f'{config.method.name} on {config.data.name}: '
+      f'{len(splits.train.labels)} training images, {results_lib.device()}, '
+      f'work directory {workdir}'
+    )
+    for note in validate.notes(config):
+      metrics.say(f'note: {note}')
+    if mode == 'train':
+      select = assess.make_selection(config, splits.selection)
+      train_lib.train(config, workdir, splits.train, select)
+    content = assess.evaluate_run(config, workdir, splits.test, corrupted)
+    metrics.say('\n' + results_lib.table(content) + '\n')
+    return content
 
 
 def run(

@@ -249,7 +249,7 @@ def train(
   if checkpoint.latest_step(workdir) is None:
     state, meta['teachers'] = initial_state(config, workdir)
   else:
-    state, meta = checkpoint.restore_with_meta(workdir)
+    state, meta = checkpoint.restore_with_meta(workdir, repair=True)
     metrics.say(f'resuming from step {int(state.step)}')
   step = int(state.step)
   trainer = _Trainer(config, workdir, data, select)

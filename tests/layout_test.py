@@ -13,8 +13,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'peeraid_jax'
 ORDER = (
   'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config',
   'recipes', 'validate', 'optim', 'parallel', 'awp', 'step', 'swa', 'build',
-  'checkpoint', 'teachers', 'metrics', 'interrupts', 'train', 'evaluate',
-  'autoattack', 'obfuscation', 'results', 'cascade', 'assess', 'run', 'main',
+  'metrics', 'checkpoint', 'teachers', 'interrupts', 'train', 'evaluate',
+  'autoattack', 'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run',
+  'main',
 )  # fmt: skip
 
 

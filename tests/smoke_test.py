@@ -12,117 +12,15 @@ import time
 import unittest
 from unittest import mock
 
-import chex
-import jax
 import numpy as np
 from absl.testing import absltest
 
 from peeraid_jax import checkpoint, data
-
-ROOT = pathlib.Path(__file__).parent.parent
-OVERRIDES = {
-  'model.width': 4,
-  'data.train_examples': 160,
-  'data.validation_examples': 20,
-  'attack.steps': 2,
-  'train.epochs': 3,
-  'train.batch_size': 16,
-  'train.log_every_steps': 1,
-  'train.checkpoint_every_steps': 4,
-  'optimizer.student.decay_epochs': (1,),
-  'optimizer.peer.decay_epochs': (1,),
-  'swa.start_epoch': 1,
-  'eval.attacks': ('clean', 'fgsm', 'pgd2', 'cw2'),
-  'eval.select_attack': 'pgd2',
-  'eval.examples': 30,
-  'eval.batch_size': 32,
-}
-STEPS = 30
+from tests import command
+from tests.command import OVERRIDES, ROOT
 
 
-class CommandTest(chex.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = pathlib.Path(folder.name)
-    cls.environment = {
-      **os.environ,
-      # The same program in several processes: compiled once.
-      'JAX_COMPILATION_CACHE_DIR': str(cls.folder / 'cache'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
-      'XLA_FLAGS': '',
-      'PYTHONUNBUFFERED': '1',
-    }
-    cls.whole = cls.folder / 'whole'
-    cls.printed = cls.run_to_end(cls.whole)
-
-  @classmethod
-  def command(cls, workdir, *extra):
-    # A tuple that is given twice is the sum of both.
-    given = {e.removeprefix('--config.').split('=')[0] for e in extra}
-    return [
-      sys.executable,
-      '-m',
-      'peeraid_jax.main',
-      '--config=configs/digits.py:student=tiny',
-      f'--workdir={workdir}',
-      *[f'--config.{k}={v}' for k, v in OVERRIDES.items() if k not in given],
-      *extra,
-    ]
-
-  @classmethod
-  def run_to_end(cls, workdir, *extra, code=0):
-    done = subprocess.run(
-      cls.command(workdir, *extra),
-      cwd=ROOT,
-      env=cls.environment,
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-  def run_until(self, workdir, step, number):
-    """Starts the command and sends a signal once a step is recorded."""
-    process = subprocess.Popen(
-      self.command(workdir),
-      cwd=ROOT,
-      env=self.environment,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    records = workdir / 'metrics.jsonl'
-    while process.poll() is None:
-      if records.exists() and f'"step": {step},' in records.read_text():
-        break
-      time.sleep(0.02)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
-    return process.returncode, out
-
-  def assert_same_run(self, workdir):
-    for which in checkpoint.WHICH:
-      chex.assert_trees_all_equal(
-        jax.device_get(checkpoint.restore(workdir, which=which)),
-        jax.device_get(checkpoint.restore(self.whole, which=which)),
-      )
-    results = [
-      json.loads((w / 'results.json').read_text())
-      for w in (workdir, self.whole)
-    ]
-    self.assertEqual(results[0]['roles'], results[1]['roles'])
-    self.assertEqual(results[0]['transfer'], results[1]['transfer'])
-    steps = [
-      json.loads(line)['step']
-      for line in (workdir / 'metrics.jsonl').read_text().splitlines()
-    ]
-    self.assertEqual(steps, sorted(steps))
-    self.assertEqual(set(steps), set(range(1, STEPS + 1)))
-
+class CommandTest(command.Case):
   def test_what_a_run_leaves(self):
     found = json.loads((self.whole / 'results.json').read_text())
     self.assertEqual(set(found['roles']), {'student', 'student_swa', 'peer'})
@@ -230,14 +128,7 @@ class CommandTest(chex.TestCase):
     out = self.run_to_end(whole, *extra)
     self.assertIn('peer, autoattack on 60 images', out)
 
-    process = subprocess.Popen(
-      self.command(stopped, *extra),
-      cwd=ROOT,
-      env=self.environment,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
+    process = self.start(stopped, *extra)
     while process.poll() is None:
       states = stopped.glob('autoattack/*.json')
       if any('"apgd_ce": ' in state.read_text() for state in states):
