@@ -154,7 +154,7 @@ def _earlier(workdir: pathlib.Path, sources: dict[str, dict]) -> dict:
   return found if same else {}
 
 
-def _save_outcomes(workdir, labels, found, reports) -> None:
+def _save_outcomes(workdir, labels, found, cascaded) -> None:
   """Writes what became of each example."""
   flat = {
     f'{role}/{name}': hits
@@ -162,10 +162,10 @@ def _save_outcomes(workdir, labels, found, reports) -> None:
     for name, hits in values.items()
   }
   flat |= found.transfer
-  for role, values in reports.items():
-    for name, report in values.items():
-      flat[f'{role}/{name}'] = np.array(report.outcome) == 'robust'
-      flat[f'{role}/{name}_outcome'] = np.array(report.outcome)
+  for role, values in cascaded.items():
+    for name, outcome in values.items():
+      flat[f'{role}/{name}'] = np.array(outcome) == 'robust'
+      flat[f'{role}/{name}_outcome'] = np.array(outcome)
   np.savez_compressed(workdir / 'outcomes.npz', labels=labels, **flat)
 
 
@@ -253,7 +253,7 @@ def evaluate_run(
         seed=config.seed,
         tick=tick,
       )
-    strong, reports = cascade.evaluate(
+    strong, cascaded = cascade.evaluate(
       config, workdir, own, sources, data, cascades, signals
     )
   earlier = _earlier(workdir, sources)
@@ -294,5 +294,5 @@ def evaluate_run(
   if jax.process_index() == 0:
     results_lib.write(workdir / 'results.json', content)
     if config.eval.save_outcomes:
-      _save_outcomes(workdir, data.labels, found, reports)
+      _save_outcomes(workdir, data.labels, found, cascaded)
   return content

@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import tqdm
 
-from peeraid_jax import autoattack, interrupts, metrics
+from peeraid_jax import autoattack, interrupts, metrics, processes
 from peeraid_jax import nets as nets_lib
 from peeraid_jax import results as results_lib
 
@@ -73,6 +74,34 @@ def _state_path(workdir: pathlib.Path, role: str, name: str, of: dict):
   )
 
 
+def _merged(parts: list[dict[str, Any]], rows: list[list[int]]) -> dict:
+  """Joins the reports of the processes, each on rows of its own."""
+  first = parts[0]
+  outcome = np.empty(sum(map(len, rows)), object)
+  for part, own in zip(parts, rows, strict=True):
+    outcome[own] = part['outcome']
+  robust = outcome == autoattack.ROBUST
+  after = {}
+  withstood = outcome != autoattack.MISCLASSIFIED
+  merged = {**first, 'accuracy_after': after}
+  merged['clean_accuracy'] = float(withstood.mean())
+  for name in first['settings']['attacks']:
+    if not withstood.any():
+      break
+    withstood = withstood & (outcome != name)
+    after[name] = float(withstood.mean())
+  names, counts = np.unique(outcome.astype(str), return_counts=True)
+  flags = [flag for part in parts for flag in part['flags'].items()]
+  merged |= {
+    'robust_accuracy': float(robust.mean()),
+    'outcome': outcome.tolist(),
+    'counts': dict(zip(names.tolist(), counts.tolist(), strict=True)),
+    'flags': dict(reversed(flags)),
+    'seconds': max(part['seconds'] for part in parts),
+  }
+  return merged
+
+
 def evaluate(
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
@@ -81,8 +110,10 @@ def evaluate(
   data,
   names,
   signals: interrupts.Interrupts,
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, autoattack.Report]]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, list[str]]]]:
   """Runs AutoAttack, or parts of it, on the networks of a run.
+
+  Each process attacks its part of the points.
 
   Args:
     config: validated.
@@ -94,9 +125,20 @@ def evaluate(
     signals: looked at before every batch.
 
   Returns:
-    (role -> name -> the report as JSON, with provenance; the same reports).
+    (role -> name -> the report as JSON, with provenance; role -> name -> the
+    outcome of each point).
+
+  Raises:
+    ValueError: fewer points than processes.
   """
-  told, reports = {}, {}
+  told, outcomes = {}, {}
+  rows = processes.mine(len(data.labels))
+  part = data.take(rows)
+  if names and len(data.labels) < jax.process_count():
+    raise ValueError(
+      f'config.eval.examples={len(data.labels)} should be at least the number '
+      f'of processes, {jax.process_count()}'
+    )
   for role, net in nets.items():
     reference, search = nets_lib.logits_fn(net), None
     if config.dtype != 'float32':
@@ -115,6 +157,8 @@ def evaluate(
         'seed': config.seed,
         'dtype': config.dtype,
       }
+      if jax.process_count() > 1:
+        of['part'] = [jax.process_index(), jax.process_count()]
       bar = _Bar(f'{role} {name}')
 
       def tick(progress, bar=bar):
@@ -124,8 +168,8 @@ def evaluate(
       try:
         report = autoattack.run(
           reference,
-          data.images,
-          data.labels,
+          part.images,
+          part.labels,
           batch_size=config.eval.batch_size,
           key=jax.random.key(config.seed),
           state_path=_state_path(workdir, role, name, of),
@@ -136,8 +180,12 @@ def evaluate(
       finally:
         bar.close()
       content = report.to_json()
+      if jax.process_count() > 1:
+        content = _merged(
+          processes.gather(content), processes.gather(rows.tolist())
+        )
       # Of each point, in the file of outcomes.
-      del content['outcome']
+      outcomes.setdefault(role, {})[name] = content.pop('outcome')
       told.setdefault(role, {})[name] = {
         **content,
         'n': len(data.labels),
@@ -146,5 +194,4 @@ def evaluate(
         'device': results_lib.device(),
         'versions': results_lib.versions(),
       }
-      reports.setdefault(role, {})[name] = report
-  return told, reports
+  return told, outcomes

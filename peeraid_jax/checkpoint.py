@@ -89,7 +89,8 @@ def save(workdir, state: State, meta: dict, *, which: str) -> None:
       manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(saved)
+          state=ocp.args.StandardSave(parallel.to_global(tree)),
+          meta=ocp.args.JsonSave(saved),
         ),
         force=True,
       )
@@ -104,10 +105,9 @@ def save(workdir, state: State, meta: dict, *, which: str) -> None:
 
 def _steps(workdir, which: str) -> list[int]:
   """Returns the saved steps, the newest first."""
-  if not _folder(workdir, which).is_dir():
-    return []
-  with _manager(workdir, which, create=False) as manager:
-    return sorted(manager.all_steps(), reverse=True)
+  return sorted(
+    ocp.utils.checkpoint_steps(_folder(workdir, which)), reverse=True
+  )
 
 
 def latest_step(workdir, *, which: str = 'latest') -> int | None:
@@ -148,15 +148,15 @@ def _read(workdir, which: str, step: int, template) -> tuple[State, dict]:
       )
     except Exception as error:  # Orbax and TensorStore have no one class.
       raise ValueError(f'{folder} cannot be read ({_short(error)})') from error
-  meta = dict(saved.meta)
+  meta, tree = dict(saved.meta), parallel.to_local(saved.state)
   # Older ones carry no digest.
   expected = meta.pop(_DIGEST, None)
-  if expected not in (None, _digest(saved.state, meta)):
+  if expected not in (None, _digest(tree, meta)):
     raise ValueError(f'{folder} is not what was saved: its bits have changed')
   # Fresh buffers: what Orbax hands out must not be donated.
   state = jax.tree.map(
     lambda x: x.copy(),
-    flax.serialization.from_state_dict(template, saved.state),
+    flax.serialization.from_state_dict(template, tree),
   )
   return parallel.replicate(state), meta
 
@@ -206,7 +206,7 @@ def restore_with_meta(
       continue
     for bad, problem in problems:
       moved = ''
-      if repair:
+      if repair and jax.process_index() == 0:
         moved = f'; it was moved to {_set_aside(workdir, which, bad)}'
       metrics.say(
         f'warning: {problem}{moved}. Going on from step {step}, the '

@@ -29,6 +29,11 @@ FREE = (
   'eval.restarts',
   'eval.save_outcomes',
   'eval.batch_size',
+  'distributed.mode',
+  'distributed.coordinator',
+  'distributed.processes',
+  'distributed.process',
+  'distributed.timeout_seconds',
 )
 
 # Methods that start their attack uniformly in the ball.
@@ -112,6 +117,15 @@ def base(
 
   config.optimizer = ml_collections.ConfigDict()
   config.optimizer.student = _optimizer()
+
+  distributed = config.distributed = ml_collections.ConfigDict()
+  # Several processes: 'auto' joins them where the environment tells of some
+  # (JAX_COORDINATOR_ADDRESS, srun, mpirun, TPU pods); 'on' does so always.
+  distributed.mode = 'auto'
+  distributed.coordinator = ''  # HOST:PORT of process 0
+  distributed.processes = 0  # how many; 0: the environment says
+  distributed.process = -1  # which one this is, from 0; -1: likewise
+  distributed.timeout_seconds = 300  # to wait for the others at the start
 
   gamma, start_epoch = _AWP.get(method, (0.005, 0))
   awp = config.awp = ml_collections.ConfigDict()

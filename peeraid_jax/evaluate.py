@@ -14,7 +14,7 @@ import numpy as np
 
 from peeraid_jax import attacks as attacks_lib
 from peeraid_jax import nets as nets_lib
-from peeraid_jax import parallel
+from peeraid_jax import parallel, processes
 from peeraid_jax.data import batches
 
 
@@ -75,7 +75,9 @@ def make_evaluate(
     a sequence of `Transfer`, and `tick(role, attack, done, total)` called
     before every batch.
   """
-  count = len(devices) if devices is not None else jax.local_device_count()
+  # Each process looks at its own part of the examples.
+  devices = list(devices) if devices is not None else jax.local_devices()
+  count = len(devices)
   per_device = -(-batch_size // count)
   crafts: dict[str, Callable] = {}
 
@@ -113,22 +115,22 @@ def make_evaluate(
 
   def on_source(nets, data, source, attack, targets, tick):
     """One attack on one network; returns target -> bool [N]."""
-    total = len(data.labels)
     resident = parallel.replicate(batches.Resident(*data), devices)
     size = per_device * count
-    found = {target: np.zeros(total, bool) for target in targets}
-    for start in range(0, total, size):
-      tick(source, attack, start, total)
+    found = {target: np.zeros(len(data.labels), bool) for target in targets}
+    mine = processes.mine(len(data.labels))
+    for start in range(0, len(mine), size):
+      tick(source, attack, start, len(mine))
+      part = mine[start : start + size]
       # The last batch is padded with repeats of its last example.
-      index = np.minimum(np.arange(start, start + size), total - 1)
+      index = np.pad(part, (0, size - len(part)), mode='edge')
       index = index.astype(np.int32).reshape(count, per_device)
       rows = batches.Rows(index, index)
       images = craft(attack)(nets[source], resident, rows)
-      part = slice(start, min(start + size, total))
       for target in targets:
         hits = np.asarray(correct(nets[target], images, resident, rows))
-        found[target][part] = hits.reshape(-1)[: part.stop - start]
-    return found
+        found[target][part] = hits.reshape(-1)[: len(part)]
+    return {target: processes.share(hits) for target, hits in found.items()}
 
   def evaluate(
     nets: Mapping[str, nets_lib.Net],

@@ -3,7 +3,9 @@
 import signal
 from typing import Any
 
-from peeraid_jax import metrics
+import jax
+
+from peeraid_jax import metrics, processes
 
 
 class Interrupted(Exception):
@@ -43,6 +45,14 @@ class Interrupts:
     self._restore()
 
   def check(self, *unused) -> None:
-    """Raises `Interrupted` if a signal arrived."""
-    if self.received is not None:
+    """Raises `Interrupted` if a signal arrived; not in one process of many.
+
+    Where only this process would stop, the others would wait for it.
+    """
+    if self.received is not None and jax.process_count() == 1:
       raise Interrupted(self.received)
+
+  def check_together(self) -> None:
+    """Raises `Interrupted` in all processes if a signal arrived in any."""
+    if processes.any_of(self.received is not None):
+      raise Interrupted(self.received or signal.SIGTERM)

@@ -92,11 +92,17 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     # Orbax narrates each checkpoint; --verbosity=0 brings it back.
     logging.set_verbosity(logging.WARNING)
-  from peeraid_jax import interrupts, run
+  import jax
+
+  from peeraid_jax import interrupts, processes, run
 
   argument = flags.FLAGS['config'].config_filename
   workdir = _WORKDIR.value or _default_workdir(argument)
   try:
+    processes.start(_CONFIG.value.distributed)
+    if jax.distributed.is_initialized() and jax.process_index():
+      # One process tells; what goes wrong in this one is said on stderr.
+      sys.stdout = open(os.devnull, 'w')
     run.run(_CONFIG.value, workdir, _MODE.value, argument)
   except interrupts.Interrupted as interrupted:
     sys.exit(128 + interrupted.number)

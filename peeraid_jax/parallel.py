@@ -1,13 +1,16 @@
 """Devices: one program mapped over them, replicated and split arrays.
 
 The state has no leading device axis: it is replicated, enters and leaves the
-mapped step whole, and is donated.
+mapped step whole, and is donated. With several processes a program is mapped
+over the devices of all of them, unless it is given devices; the state is an
+array of each process's own devices, and an array of all for Orbax alone.
 """
 
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 AXIS = 'batch'
 
@@ -28,9 +31,29 @@ def replicate(tree, devices: Devices = None):
   return jax.device_put(tree, _replicated(devices))
 
 
-def replicated_like(tree, devices: Devices = None):
+def to_global(tree):
+  """Turns replicated arrays of this process into arrays of all processes."""
+  if jax.process_count() == 1:
+    return tree
+  mesh = _replicated(jax.devices()).mesh
+  return multihost_utils.host_local_array_to_global_array(
+    tree, mesh, jax.sharding.PartitionSpec()
+  )
+
+
+def to_local(tree):
+  """Undoes `to_global`."""
+  if jax.process_count() == 1:
+    return tree
+  mesh = _replicated(jax.devices()).mesh
+  return multihost_utils.global_array_to_host_local_array(
+    tree, mesh, jax.sharding.PartitionSpec()
+  )
+
+
+def replicated_like(tree):
   """Returns the shapes of a pytree, to be restored onto every device."""
-  sharding = _replicated(devices)
+  sharding = _replicated(jax.devices())
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
   )
@@ -47,7 +70,7 @@ def pmap(
       others are replicated.
     out: the same of its results, as a prefix tree.
     donate: arguments whose memory the results may take.
-    devices: all local ones by default.
+    devices: those of all processes by default.
   """
   return jax.pmap(
     function,
@@ -98,4 +121,5 @@ def must_block(devices: Devices = None) -> bool:
   flight.
   """
   local = _local(devices)
-  return len(local) > 1 and local[0].platform == 'cpu'
+  several = len(local) > 1 or jax.process_count() > 1
+  return several and local[0].platform == 'cpu'

@@ -1,5 +1,6 @@
 """A run from its config to its result; `main` hands it the flags."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -11,9 +12,11 @@ from peeraid_jax import (
   checkpoint,
   metrics,
   parallel,
+  processes,
   teachers,
   validate,
 )
+from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 from peeraid_jax import train as train_lib
 from peeraid_jax import workdir as workdir_lib
@@ -55,21 +58,33 @@ def _run(
   config: ml_collections.ConfigDict, workdir, mode: str, config_argument: str
 ) -> dict[str, Any]:
   """A run and, before it, those of the teachers it needs; as of `run`."""
-  validate.validate(config)
   workdir = pathlib.Path(workdir)
-  parallel.check_batch(config.train.batch_size, 'train.batch_size')
-  if mode == 'evaluate':
-    checkpoint.read_config(workdir)
-  # Teachers are needed at the start; then they are in the checkpoints.
-  begins = mode == 'train' and checkpoint.latest_step(workdir) is None
-  if begins:
-    teachers.check_named(config)
-  splits = build.splits(config)
-  build.resident(config, splits.train)
-  corrupted = build.corruptions(config)
-  training = _teacher_runs(config, workdir, config_argument) if begins else {}
-  with workdir_lib.held(workdir):
-    workdir_lib.prepare(config, workdir)
+
+  def before_anything_expensive():
+    validate.validate(config)
+    parallel.check_batch(config.train.batch_size, 'train.batch_size')
+    if mode == 'evaluate':
+      checkpoint.read_config(workdir)
+    # Teachers are needed at the start; then they are in the checkpoints.
+    begins = mode == 'train' and checkpoint.latest_step(workdir) is None
+    if begins:
+      teachers.check_named(config)
+    splits = build.splits(config)
+    build.resident(config, splits.train)
+    corrupted = build.corruptions(config)
+    training = {}
+    if begins:
+      training = _teacher_runs(config, workdir, config_argument)
+    return splits, corrupted, training
+
+  splits, corrupted, training = processes.together(before_anything_expensive)
+  with contextlib.ExitStack() as stack:
+
+    def open_workdir():
+      stack.enter_context(workdir_lib.held(workdir))
+      workdir_lib.prepare(config, workdir)
+
+    processes.together(open_workdir)
     for role, (made, where) in training.items():
       argument = teachers.train_argument(config, role, config_argument)
       metrics.say(f'{role}: trained first, in {where}, by {argument}')
@@ -87,6 +102,12 @@ def _run(
     content = assess.evaluate_run(config, workdir, splits.test, corrupted)
     metrics.say('\n' + results_lib.table(content) + '\n')
     return content
+
+
+def _of_all(config) -> dict[str, Any]:
+  """A config, flat, without what tells the processes apart."""
+  flat = config_lib.flatten(config_lib.to_json(config))
+  return {k: v for k, v in flat.items() if not k.startswith('distributed.')}
 
 
 def run(
@@ -110,6 +131,14 @@ def run(
   Raises:
     ValueError, OSError: bad input, before anything is compiled.
   """
+  processes.check_agreement(
+    'configs',
+    {
+      **_of_all(config),
+      '--workdir': str(workdir),
+      '--mode': mode,
+    },
+  )
   content = _run(config, workdir, mode, config_argument)
   metrics.say(_next_steps(config_argument, workdir))
   return content

@@ -136,6 +136,8 @@ class _Trainer:
     self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
     self.position = parallel.split(np.arange(size, dtype=np.int32))
     self._epoch, self._rows = None, []
+    # Several processes ask each other for signals at these steps.
+    self._meet = config.train.log_every_steps
 
   def rows(self, epoch: int, stream: int):
     """Returns the batches of an epoch as arrays of rows."""
@@ -211,7 +213,8 @@ class _Trainer:
           log.restart_clock(step)
         if step == self.total:
           return
-        signals.check()
+        if jax.process_count() == 1 or step % self._meet == 0:
+          signals.check_together()
         state, values = self.one_step(state, epoch, within)
         step += 1
         meta = {**meta, 'epoch_ended': False}

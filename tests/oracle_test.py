@@ -87,7 +87,9 @@ class OracleTest(parameterized.TestCase):
       for seed in seeds
     ]
     self.assertBetween(np.mean(theirs), 0.1, 0.9)
-    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.003)
+    # Seeds of APGD differ by 0.0015 (one standard deviation): this is three
+    # standard errors of the difference of two means.
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.004)
     self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.98)
     if name == 'fab_t':
       self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.998)

@@ -98,8 +98,8 @@ class Engine:
     self._codes = np.array(
       [zlib.crc32(image.tobytes()) for image in images], np.uint32
     )
-    self._devices = tuple(devices) if devices is not None else None
-    self._count = len(self._devices or jax.local_devices())
+    self._devices = tuple(devices or jax.local_devices())
+    self._count = len(self._devices)
     whole = lambda size: -(-size // self._count) * self._count
     # What is left after full batches goes into small ones.
     self._small, self._full = whole(-(-batch_size // 8)), whole(batch_size)
