@@ -110,6 +110,7 @@ def train_step(config: ml_collections.ConfigDict, per_epoch: int):
     flip=config.data.flip,
     steps_per_epoch=per_epoch,
     awp=perturbed,
+    microbatches=config.train.microbatches,
   )
 
 
@@ -172,6 +173,7 @@ def state(config: ml_collections.ConfigDict) -> step_lib.State:
       dtype=config.dtype,
       axis_name=parallel.AXIS,
       normalization=config.model.normalization,
+      remat=config.model.remat,
     )
     key = jax.random.fold_in(jax.random.key(config.seed), index)
     found[role] = nets.create(

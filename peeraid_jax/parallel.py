@@ -82,34 +82,42 @@ def pmap(
   )
 
 
-def split(array: np.ndarray, devices: Devices = None) -> np.ndarray:
+def split(
+  array: np.ndarray, devices: Devices = None, *, parts: int = 1
+) -> np.ndarray:
   """Gives this process its part of a global batch.
 
   Args:
     array: [B, ...], the same in every process.
     devices: all local ones by default.
+    parts: microbatches, each of which is divided over all devices.
 
   Returns:
-    [local devices, B / devices, ...].
+    [local devices, B / devices, ...]; with parts, [local devices, parts,
+    B / devices / parts, ...].
   """
   local = len(_local(devices))
   total = local * jax.process_count()
-  parts = array.reshape(total, -1, *array.shape[1:])
+  folded = array.reshape(parts, total, -1, *array.shape[1:]).swapaxes(0, 1)
   first = local * jax.process_index()
-  return parts[first : first + local]
+  mine = folded[first : first + local]
+  return mine if parts > 1 else mine[:, 0]
 
 
-def check_batch(batch_size: int, name: str) -> None:
-  """Checks that a global batch divides over all devices.
+def check_batch(batch_size: int, name: str, *, parts: int = 1) -> None:
+  """Checks that a global batch divides over all devices and microbatches.
 
   Raises:
     ValueError: names the field, its value and the nearest that would do.
   """
-  count = jax.device_count()
+  count = jax.device_count() * parts
   if batch_size % count:
     down = max(batch_size // count, 1) * count
+    over = f'{jax.device_count()} devices'
+    if parts > 1:
+      over += f' x {parts} microbatches'
     raise ValueError(
-      f'config.{name}={batch_size} does not divide over {count} devices; '
+      f'config.{name}={batch_size} does not divide over {over}; '
       f'{down} or {down + count} would'
     )
 

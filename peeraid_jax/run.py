@@ -62,7 +62,11 @@ def _run(
 
   def before_anything_expensive():
     validate.validate(config)
-    parallel.check_batch(config.train.batch_size, 'train.batch_size')
+    parallel.check_batch(
+      config.train.batch_size,
+      'train.batch_size',
+      parts=config.train.microbatches,
+    )
     if mode == 'evaluate':
       checkpoint.read_config(workdir)
     # Teachers are needed at the start; then they are in the checkpoints.

@@ -62,6 +62,7 @@ def make_train_step(
   flip: bool,
   steps_per_epoch: int = 1,
   awp: awp_lib.AWP | None = None,
+  microbatches: int = 1,
 ) -> Callable:
   """Returns the per-device training step.
 
@@ -71,6 +72,8 @@ def make_train_step(
     padding, flip: augmentation, as in `batches.augment`.
     steps_per_epoch: tells methods and AWP the epoch of a step.
     awp: perturbs weights before the gradients that train; None does not.
+    microbatches: parts of a batch whose gradients are averaged, one after the
+      other; `rows` then have such an axis, and batch norm sees parts.
 
   Returns:
     step(state, rows, data, key) -> (state, metrics), with collectives over
@@ -80,45 +83,96 @@ def make_train_step(
   """
   roles = (*method.trained, *method.fixed)
 
-  def step(state, rows, data, key):
-    keys = batches.keys_of(jax.random.fold_in(key, state.step), rows.position)
+  def with_pool(batch, data):
+    if not method.draws_by_class:
+      return batch
+    return batch._replace(pool=batches.Pool(data, padding=padding, flip=flip))
+
+  def craft(nets, rows, data, key, step):
+    """Makes a batch and attacks it; returns (batch, adv, keys)."""
+    keys = batches.keys_of(jax.random.fold_in(key, step), rows.position)
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
     raw = batches.take(data, rows.index)
     images = batches.augment(raw.images, keys[:, 0], padding=padding, flip=flip)
-    epoch = state.step // steps_per_epoch
-    batch = raw._replace(images=images, epoch=epoch)
-    if method.draws_by_class:
-      pool = batches.Pool(data, padding=padding, flip=flip)
-      batch = batch._replace(pool=pool)
-    nets = {role: state.nets[role] for role in roles}
+    batch = raw._replace(images=images, epoch=step // steps_per_epoch)
+    adv = method.craft(nets, with_pool(batch, data), keys[:, 1])
+    return batch, jax.lax.stop_gradient(adv), keys
 
-    adv = jax.lax.stop_gradient(method.craft(nets, batch, keys[:, 1]))
+  def gradients(params, nets, crafted, data):
+    """Returns ((loss, (nets, metrics)), gradients) of one crafted batch."""
+    batch, adv, keys = crafted
 
     def joint_loss(params):
       current = {
         role: net.replace(params=params.get(role, net.params))
         for role, net in nets.items()
       }
-      return method.loss(current, batch, adv, keys[:, 2])
+      return method.loss(current, with_pool(batch, data), adv, keys[:, 2])
 
-    params = {role: nets[role].params for role in method.trained}
-    value_and_grad = jax.value_and_grad(joint_loss, has_aux=True)
+    return jax.value_and_grad(joint_loss, has_aux=True)(params)
+
+  def over_parts(function, nets, parts):
+    """Runs `function(nets, part) -> (nets, sums)` over microbatches.
+
+    Running statistics go from one to the next; `sums` are averaged.
+    """
+    if microbatches == 1:
+      return function(nets, parts)
+
+    def body(stats, part):
+      current = {
+        role: net.replace(batch_stats=stats[role]) for role, net in nets.items()
+      }
+      moved, sums = function(current, part)
+      return {role: net.batch_stats for role, net in moved.items()}, sums
+
+    stats = {role: net.batch_stats for role, net in nets.items()}
+    stats, sums = jax.lax.scan(body, stats, parts)
+    nets = {
+      role: net.replace(batch_stats=stats[role]) for role, net in nets.items()
+    }
+    return nets, jax.tree.map(lambda x: x.mean(0), sums)
+
+  def step(state, rows, data, key):
+    begun = {role: state.nets[role] for role in roles}
+    params = {role: begun[role].params for role in method.trained}
+
+    def crafted(part):
+      # All microbatches are attacked as the step found the networks.
+      return craft(begun, part, data, key, state.step)
+
+    parts, attacked = rows, crafted
     perturbed, moved = dict(params), {}
     if awp is not None:
+      # Two passes over the same images: attacked once.
+      several = microbatches > 1
+      parts = jax.lax.map(crafted, rows) if several else crafted(rows)
+      attacked = lambda part: part
+
+      def ascend(nets, part):
+        return nets, gradients(params, nets, part, data)[1]
+
       # This pass leaves no trace but the direction: its running statistics
       # are dropped.
-      ascent = jax.lax.pmean(value_and_grad(params)[1], parallel.AXIS)
+      _, ascent = over_parts(ascend, begun, parts)
+      ascent = jax.lax.pmean(ascent, parallel.AXIS)
+      epoch = state.step // steps_per_epoch
       gamma = jnp.where(epoch >= awp.start_epoch, awp.gamma, 0.0)
       for role in awp.roles:
         moved[role] = awp_lib.perturbation(
           params[role], ascent[role], gamma=gamma
         )
         perturbed[role] = optax.apply_updates(params[role], moved[role])
-    (loss, (nets, metrics)), grads = value_and_grad(perturbed)
+
+    def descend(nets, part):
+      (loss, (nets, metrics)), grads = gradients(
+        perturbed, nets, attacked(part), data
+      )
+      return nets, (grads, {'loss': loss, **metrics})
+
+    nets, sums = over_parts(descend, begun, parts)
     # pmap does not sum the gradients of replicated parameters by itself.
-    grads, metrics = jax.lax.pmean(
-      (grads, {'loss': loss, **metrics}), parallel.AXIS
-    )
+    grads, metrics = jax.lax.pmean(sums, parallel.AXIS)
 
     opt_states = dict(state.opt_states)
     for role in method.trained:

@@ -134,7 +134,6 @@ class _Trainer:
     key = jax.random.key(config.seed)
     self.train_key = jax.random.fold_in(key, _TRAIN_STREAM)
     self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
-    self.position = parallel.split(np.arange(size, dtype=np.int32))
     self._epoch, self._rows = None, []
     # Several processes ask each other for signals at these steps.
     self._meet = config.train.log_every_steps
@@ -145,7 +144,12 @@ class _Trainer:
     order = batches.epoch_order(
       self.config.seed, epoch, self.examples, size, stream=stream
     )
-    return [batches.Rows(parallel.split(row), self.position) for row in order]
+    # Batch norm is estimated again on whole batches.
+    parts = self.config.train.microbatches if stream == _TRAIN_STREAM else 1
+    position = parallel.split(np.arange(size, dtype=np.int32), parts=parts)
+    return [
+      batches.Rows(parallel.split(row, parts=parts), position) for row in order
+    ]
 
   def averaged(self, state, epoch: int):
     """Adds the student to its average and re-estimates batch norm."""

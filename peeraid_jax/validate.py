@@ -78,6 +78,7 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   yield 'train.batch_size', _whole(1)
   yield 'train.log_every_steps', _whole(1)
   yield 'train.checkpoint_every_steps', _whole(0)
+  yield 'train.microbatches', _whole(1)
   for role in config.optimizer:
     for field, rule in _OPTIMIZER_RULES.items():
       yield f'optimizer.{role}.{field}', rule
@@ -145,6 +146,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{", ".join(map(repr, trained))}, the networks that are trained'
     )
   kwargs = config.method.kwargs
+  if config.train.microbatches > 1 and kwargs.get('train_mode_attack', False):
+    raise ValueError(
+      f'config.train.microbatches={config.train.microbatches} and '
+      'config.method.kwargs.train_mode_attack=True do not go together: the '
+      'attack moves running statistics, from one microbatch to the next'
+    )
   if kwargs.get('freeze_peer', False) and not config.model.peer_from:
     raise ValueError(
       'config.method.kwargs.freeze_peer=True needs a trained peer: name its '

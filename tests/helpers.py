@@ -90,9 +90,10 @@ class Stepper:
     """The batch of a step."""
     order = batches.epoch_order(0, index, 40, 16)[0]
     position = np.arange(16, dtype=np.int32)
+    parts = self.config.train.microbatches
     return batches.Rows(
-      parallel.split(order, self.devices),
-      parallel.split(position, self.devices),
+      parallel.split(order, self.devices, parts=parts),
+      parallel.split(position, self.devices, parts=parts),
     )
 
   def take(self, state, steps: int, *, repeat=False):

@@ -41,6 +41,38 @@ class ModelsTest(chex.TestCase, parameterized.TestCase):
   def test_every_published_model_has_a_row(self):
     self.assertEqual(set(COUNTS) | {'tiny'}, set(models.MODELS))
 
+  @parameterized.parameters('tiny', 'preactresnet18_rice', 'mobilenetv2')
+  def test_remat_changes_nothing(self, name):
+    images = jax.random.uniform(jax.random.key(0), (4, 8, 8, 3))
+    plain, again = (
+      models.create(name, num_classes=3, width=4, remat=remat)
+      for remat in (False, True)
+    )
+    variables = plain.init(jax.random.key(1), images)
+
+    def gradient(module):
+      def loss(params):
+        output, moved = module.apply(
+          {**variables, 'params': params},
+          images,
+          train=True,
+          mutable=['batch_stats'],
+        )
+        return (output.logits**2).sum(), moved
+
+      return jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        variables['params']
+      )
+
+    chex.assert_trees_all_equal_shapes(
+      variables, again.init(jax.random.key(1), images)
+    )
+    chex.assert_trees_all_close(
+      gradient(plain), gradient(again), rtol=1e-4, atol=1e-5
+    )
+    text = str(jax.make_jaxpr(lambda v: again.apply(v, images))(variables))
+    self.assertIn('remat', text)
+
   @parameterized.parameters(*COUNTS)
   def test_counts(self, name):
     for classes, expected in zip((10, 100, 200), COUNTS[name], strict=False):

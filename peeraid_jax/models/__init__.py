@@ -64,6 +64,7 @@ def create(
   dtype='float32',
   axis_name: str | None = None,
   normalization: str = 'none',
+  remat: bool = False,
 ) -> nn.Module:
   """Creates a network.
 
@@ -79,6 +80,7 @@ def create(
       statistics and logits are float32.
     axis_name: mapped axis that batch statistics are averaged over.
     normalization: a key of `NORMALIZATIONS`; a part of the network.
+    remat: compute the inside of blocks again for the gradient.
 
   Raises:
     ValueError: unknown name, dtype or normalization, or a number out of
@@ -100,4 +102,5 @@ def create(
     dtype=DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype,
     axis_name=axis_name,
     normalization=NORMALIZATIONS[normalization],
+    remat=remat,
   )

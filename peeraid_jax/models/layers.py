@@ -167,6 +167,16 @@ def make_layers(network, *, train: bool, kernel_init) -> Layers:
   return Layers(conv, norm)
 
 
+def remat_if(network, block):
+  """Returns a block that computes its inside again for the gradient.
+
+  Args:
+    network: its `remat` says whether.
+    block: the class of a block.
+  """
+  return nn.remat(block) if network.remat else block
+
+
 def normalised(network, images: chex.Array) -> chex.Array:
   """Returns what a network computes with, of images in [0, 1].
 

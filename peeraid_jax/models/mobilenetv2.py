@@ -58,6 +58,7 @@ class MobileNetV2(nn.Module):
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
     normalization: (mean, std) of the images, or None.
+    remat: as in `resnet.ResNet`.
   """
 
   num_classes: int
@@ -65,6 +66,7 @@ class MobileNetV2(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   normalization: Any = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
@@ -74,9 +76,10 @@ class MobileNetV2(nn.Module):
     stem = layers.scaled(32, self.width)
     x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
     x = nn.relu(made.norm(name='stem_norm')(x))
+    block = layers.remat_if(self, InvertedResidual)
     for stage, (expansion, channels, blocks, stride) in enumerate(_STAGES):
       for index in range(blocks):
-        x = InvertedResidual(
+        x = block(
           expansion,
           layers.scaled(channels, self.width),
           stride if index == 0 else 1,

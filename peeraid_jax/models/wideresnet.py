@@ -43,6 +43,7 @@ class WideResNet(nn.Module):
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
     normalization: (mean, std) of the images, or None.
+    remat: as in `resnet.ResNet`.
   """
 
   num_classes: int
@@ -52,6 +53,7 @@ class WideResNet(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   normalization: Any = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
@@ -60,10 +62,11 @@ class WideResNet(nn.Module):
     )
     stem = layers.scaled(16, self.width)
     x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
+    block = layers.remat_if(self, WideBlock)
     for group in range(3):
       channels = layers.scaled(16 * self.widen * 2**group, self.width)
       for index in range((self.depth - 4) // 6):
-        x = WideBlock(
+        x = block(
           channels,
           2 if group > 0 and index == 0 else 1,
           made,

@@ -1,0 +1,102 @@
+"""The step: gradients that are added up over parts of a batch."""
+
+import chex
+import jax
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from peeraid_jax import parallel
+from peeraid_jax.data import batches
+from tests import helpers
+
+OPTIMIZER = {
+  'optimizer__student__momentum': 0.0,
+  'optimizer__student__learning_rate': 0.1,
+}
+
+
+def _one_step(made, *, devices=1):
+  stepper = helpers.Stepper(made, devices=devices)
+  state, told = stepper.take(stepper.start(), 1)
+  return jax.device_get(state), told[0]
+
+
+class MicrobatchesTest(chex.TestCase, parameterized.TestCase):
+  def test_mean_of_the_parts(self):
+    """Gradients are averaged, running statistics go from part to part."""
+    made = helpers.config('pgd_at', train__microbatches=2, **OPTIMIZER)
+    state, told = _one_step(made)
+
+    stepper = helpers.Stepper(helpers.config('pgd_at', **OPTIMIZER))
+    start = jax.device_get(stepper.start()).nets['student']
+    rows = stepper.rows(0)
+    halves, losses = [], []
+    for part in (slice(0, 8), slice(8, 16)):
+      half = batches.Rows(rows.index[:, part], rows.position[:, part])
+      new, metrics = stepper._step(
+        stepper.start(), half, stepper._data, stepper._key
+      )
+      halves.append(jax.device_get(new).nets['student'])
+      losses.append(float(metrics['loss']))
+    a, b = halves
+    self.assertAlmostEqual(told['loss'], np.mean(losses), places=5)
+    found = state.nets['student']
+    chex.assert_trees_all_close(
+      found.params,
+      jax.tree.map(lambda x, y: (x + y) / 2, a.params, b.params),
+      rtol=1e-4,
+      atol=1e-6,
+    )
+    chex.assert_trees_all_close(
+      found.batch_stats,
+      jax.tree.map(
+        lambda x, y, s: 0.9 * x + (y - 0.9 * s),
+        a.batch_stats,
+        b.batch_stats,
+        start.batch_stats,
+      ),
+      rtol=1e-4,
+      atol=1e-6,
+    )
+
+  @parameterized.parameters('peeraid', 'agkd_bml')
+  def test_one_device_equals_two(self, method):
+    made = helpers.config(method, train__microbatches=2)
+    if method == 'agkd_bml':
+      made.model.student = made.model.teacher = 'wideresnet28x10'
+      made.method.kwargs.agkd = False
+    one, two = (_one_step(made, devices=d) for d in (1, 2))
+    chex.assert_trees_all_close(one, two, rtol=5e-3, atol=5e-4)
+
+  def test_weight_perturbation_of_length_0(self):
+    made = helpers.config('pgd_at', train__microbatches=2)
+    without = _one_step(made)[0]
+    made.awp.enabled, made.awp.gamma = True, 0.0
+    chex.assert_trees_all_close(
+      _one_step(made)[0].nets, without.nets, rtol=1e-5, atol=1e-6
+    )
+    made.awp.gamma = 0.1
+    far = _one_step(made)[0]
+    with self.assertRaises(AssertionError):
+      chex.assert_trees_all_close(far.nets, without.nets, rtol=1e-3)
+
+
+class SplitTest(absltest.TestCase):
+  def test_a_microbatch_lies_over_all_devices(self):
+    devices = jax.devices()[:2]
+    found = parallel.split(np.arange(12), devices, parts=3)
+    self.assertEqual(found.shape, (2, 3, 2))
+    for part in range(3):
+      self.assertEqual(
+        sorted(found[:, part].ravel()), list(range(4 * part, 4 * part + 4))
+      )
+
+  def test_a_batch_that_does_not_divide(self):
+    with self.assertRaisesRegex(
+      ValueError, 'batch_size=10 does not divide over 2 devices x 3 .* 6 or 12'
+    ):
+      parallel.check_batch(10, 'train.batch_size', parts=3)
+
+
+if __name__ == '__main__':
+  absltest.main()
