@@ -27,6 +27,7 @@ REQUIRES = [
 ]
 
 TEST = [
+  'hypothesis>=6.100',
   'pytest>=8.0',
   'pytest-xdist>=3.6',
   'ruff>=0.17,<0.18',

@@ -134,6 +134,7 @@ _FOLDERS = ('dir', 'source', 'corruptions')
 def _without_folders(config) -> dict[str, Any]:
   """A config as JSON; where files lay on this machine is left out."""
   stored = config_lib.to_json(config)
+  del stored['distributed']
   for field, value in config_lib.flatten(stored).items():
     *path, name = field.split('.')
     if name in (*_FOLDERS, 'workdir', 'peer_from') and value:
@@ -149,8 +150,12 @@ def _earlier(workdir: pathlib.Path, sources: dict[str, dict]) -> dict:
   path = workdir / 'results.json'
   if not path.exists():
     return {}
-  found = json.loads(path.read_text())
-  same = found['selection']['roles'] == json.loads(json.dumps(sources))
+  try:
+    found = json.loads(path.read_text())
+    same = found['selection']['roles'] == json.loads(json.dumps(sources))
+  except (ValueError, TypeError, KeyError) as error:
+    metrics.say(f'warning: {path} is damaged ({error}); it is written anew')
+    return {}
   return found if same else {}
 
 

@@ -120,13 +120,20 @@ def read_config(workdir) -> ml_collections.ConfigDict:
 
   Raises:
     FileNotFoundError: not a work directory.
+    ValueError: its config is damaged.
   """
   path = pathlib.Path(workdir) / 'config.json'
   if not path.exists():
     raise FileNotFoundError(
       f'{workdir} is not the work directory of a run: it has no config.json'
     )
-  return config_lib.from_json(json.loads(path.read_text()))
+  try:
+    return config_lib.from_json(json.loads(path.read_text()))
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f'{path} is damaged ({_short(error)}); put the config of the run there '
+      'again, or name another folder with --workdir=DIR'
+    ) from error
 
 
 def _read(workdir, which: str, step: int, template) -> tuple[State, dict]:

@@ -14,15 +14,20 @@ import tqdm
 
 
 def read(workdir) -> list[dict[str, Any]]:
-  """Returns the records of a run, up to one that was cut off in writing."""
+  """Returns the records of a run, up to one that is damaged or cut off."""
   path = pathlib.Path(workdir) / 'metrics.jsonl'
   records = []
   if path.exists():
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors='replace').splitlines():
       try:
-        records.append(json.loads(line))
+        record = json.loads(line)
       except ValueError:
         break
+      if not isinstance(record, dict) or not isinstance(
+        record.get('step'), int
+      ):
+        break
+      records.append(record)
   return records
 
 

@@ -6,10 +6,8 @@ import io
 import itertools
 import os
 import pathlib
-import tarfile
 import threading
 import unittest
-import zipfile
 from unittest import mock
 
 import numpy as np
@@ -19,54 +17,10 @@ from PIL import Image
 
 from peeraid_jax import data
 from peeraid_jax.data import archives, corruptions, facts, prepared
-from tests import helpers
+from tests import helpers, makers
 
 # A folder with `tfds/` (prepared CIFAR-10) and a TinyImageNet zip.
 REAL = os.environ.get('PEERAID_TEST_DATA', '')
-
-
-def _jpeg(value: int, mode: str = 'RGB') -> bytes:
-  buffer = io.BytesIO()
-  color = value if mode == 'L' else (value, 0, 255 - value)
-  Image.new(mode, (64, 64), color).save(buffer, 'JPEG', quality=95)
-  return buffer.getvalue()
-
-
-def _tiny_members(train_classes=3) -> dict[str, bytes]:
-  """A TinyImageNet with 200 classes and images of a few of them."""
-  wnids = [f'n{9000 - i:08d}' for i in range(200)]  # not in sorted order
-  members = {'wnids.txt': '\n'.join(wnids).encode() + b'\n'}
-  for label in range(train_classes):
-    wnid = wnids[label]
-    members[f'train/{wnid}/{wnid}_boxes.txt'] = b'0\t0\t62\t62\n'
-    for number in (2, 10, 0):
-      mode = 'L' if (label, number) == (1, 10) else 'RGB'
-      name = f'train/{wnid}/images/{wnid}_{number}.JPEG'
-      members[name] = _jpeg(20 * label + number, mode)
-  lines = []
-  for number, label in enumerate((2, 0)):
-    members[f'val/images/val_{number}.JPEG'] = _jpeg(100 + number)
-    lines.append(f'val_{number}.JPEG\t{wnids[label]}\t0\t0\t1\t1')
-  # Listed, but not in this partial archive.
-  lines.append(f'val_7.JPEG\t{wnids[5]}\t0\t0\t1\t1')
-  members['val/val_annotations.txt'] = '\n'.join(lines).encode()
-  members['test/images/test_0.JPEG'] = _jpeg(0)
-  return members
-
-
-def _zip(path, members, root='tiny-imagenet-200/'):
-  with zipfile.ZipFile(path, 'w') as archive:
-    for name, content in members.items():
-      archive.writestr(root + name, content)
-  return pathlib.Path(path)
-
-
-def _cifar(path, name, rows: dict[str, np.ndarray]):
-  with tarfile.open(path, 'w:gz') as archive:
-    for member, content in rows.items():
-      info = tarfile.TarInfo(f'{name}/{member}')
-      info.size = content.nbytes
-      archive.addfile(info, io.BytesIO(content.tobytes()))
 
 
 class FolderTest(parameterized.TestCase):
@@ -99,7 +53,7 @@ class LoadTest(FolderTest):
       rows[:, 0] = rng.integers(0, 10, 7)
       batches[member] = rows
     path = self.folder / 'cifar-10-binary.tar.gz'
-    _cifar(path, 'cifar-10-batches-bin', batches)
+    makers.cifar(path, 'cifar-10-batches-bin', batches)
     train = data.load('cifar10', split='train', data_dir=self.folder)
     rows = np.concatenate([batches[n] for n in names])
     np.testing.assert_array_equal(train.labels, rows[:, 0])
@@ -114,7 +68,9 @@ class LoadTest(FolderTest):
     rows = np.zeros((3, 3074), np.uint8)
     rows[:, 0], rows[:, 1] = (1, 2, 3), (99, 4, 50)
     path = self.folder / 'cifar-100-binary.tar.gz'
-    _cifar(path, 'cifar-100-binary', {'train.bin': rows, 'test.bin': rows})
+    makers.cifar(
+      path, 'cifar-100-binary', {'train.bin': rows, 'test.bin': rows}
+    )
     train = data.load('cifar100', split='train', data_dir=self.folder)
     np.testing.assert_array_equal(train.labels, (99, 4, 50))
 
@@ -131,7 +87,7 @@ class LoadTest(FolderTest):
 
   @parameterized.parameters('zip', 'folder', 'source')
   def test_tinyimagenet(self, form):
-    members = _tiny_members()
+    members = makers.tiny_members()
     kwargs = {'data_dir': self.folder / 'prepared'}
     kwargs['data_dir'].mkdir()
     if form == 'folder':
@@ -140,9 +96,9 @@ class LoadTest(FolderTest):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     elif form == 'zip':
-      _zip(kwargs['data_dir'] / 'tiny-imagenet-200.zip', members)
+      makers.zip_of(kwargs['data_dir'] / 'tiny-imagenet-200.zip', members)
     else:
-      kwargs['source'] = str(_zip(self.folder / 'part.zip', members))
+      kwargs['source'] = str(makers.zip_of(self.folder / 'part.zip', members))
     train = data.load('tinyimagenet', split='train', **kwargs)
     # By class as in wnids.txt, then by number: 0, 2, 10.
     np.testing.assert_array_equal(train.labels, (0, 0, 0, 1, 1, 1, 2, 2, 2))
@@ -158,7 +114,7 @@ class LoadTest(FolderTest):
     """From a server of our own at the address that the facts name."""
     served, prepared_in = self.folder / 'served', self.folder / 'prepared'
     served.mkdir()
-    _zip(served / 'tiny-imagenet-200.zip', _tiny_members())
+    makers.zip_of(served / 'tiny-imagenet-200.zip', makers.tiny_members())
     handler = functools.partial(
       http.server.SimpleHTTPRequestHandler, directory=str(served)
     )
@@ -203,20 +159,20 @@ class BadArchiveTest(FolderTest):
     return list(archives.read_tiny_imagenet('', [path], split))
 
   def test_truncated_zip(self):
-    path = _zip(self.folder / 'a.zip', _tiny_members())
+    path = makers.zip_of(self.folder / 'a.zip', makers.tiny_members())
     path.write_bytes(path.read_bytes()[:-500])
     with self.assertRaisesRegex(ValueError, 'complete zip of 237 MiB'):
       self._read(path)
 
   def test_foreign_zip(self):
-    path = _zip(self.folder / 'a.zip', {'x.txt': b''}, root='other/')
+    path = makers.zip_of(self.folder / 'a.zip', {'x.txt': b''}, root='other/')
     with self.assertRaisesRegex(ValueError, 'no wnids.txt'):
       self._read(path)
 
   def test_damaged_member_is_named(self):
-    members = _tiny_members()
+    members = makers.tiny_members()
     name = next(n for n in members if n.endswith('_10.JPEG'))
-    path = _zip(self.folder / 'a.zip', members)
+    path = makers.zip_of(self.folder / 'a.zip', members)
     raw = path.read_bytes()
     offset = raw.index(members[name]) + 300
     path.write_bytes(raw[:offset] + b'\0\0\0\0' + raw[offset + 4 :])
@@ -224,32 +180,32 @@ class BadArchiveTest(FolderTest):
       self._read(path)
 
   def test_image_that_does_not_decode_is_named(self):
-    members = _tiny_members()
+    members = makers.tiny_members()
     members['val/images/val_1.JPEG'] = b'not an image'
-    path = _zip(self.folder / 'a.zip', members)
+    path = makers.zip_of(self.folder / 'a.zip', members)
     with self.assertRaisesRegex(ValueError, 'val_1.JPEG does not decode'):
       self._read(path, 'test')
 
   def test_wrong_size_and_wrong_classes(self):
-    members = _tiny_members()
+    members = makers.tiny_members()
     big = io.BytesIO()
     Image.new('RGB', (65, 64)).save(big, 'JPEG')
     members['val/images/val_1.JPEG'] = big.getvalue()
-    path = _zip(self.folder / 'a.zip', members)
+    path = makers.zip_of(self.folder / 'a.zip', members)
     with self.assertRaisesRegex(ValueError, r'64x64, got \(65, 64\)'):
       self._read(path, 'test')
     members['wnids.txt'] = b'n1\nn2\n'
-    path = _zip(self.folder / 'b.zip', members)
+    path = makers.zip_of(self.folder / 'b.zip', members)
     with self.assertRaisesRegex(ValueError, 'should list 200 classes'):
       self._read(path)
 
   def test_nothing_is_written_outside(self):
-    members = _tiny_members(1)
+    members = makers.tiny_members(1)
     for evil in ('../../evil.JPEG', '/evil.JPEG'):
-      members[f'train/n00009000/images/{evil}'] = _jpeg(1)
+      members[f'train/n00009000/images/{evil}'] = makers.jpeg(1)
     inner = self.folder / 'inner'
     inner.mkdir()
-    _zip(inner / 'tiny-imagenet-200.zip', members)
+    makers.zip_of(inner / 'tiny-imagenet-200.zip', members)
     data.load('tinyimagenet', split='train', data_dir=inner)
     self.assertEqual([p.name for p in self.folder.iterdir()], ['inner'])
     self.assertEqual(list(self.folder.rglob('*evil*')), [])
@@ -260,7 +216,7 @@ class BadArchiveTest(FolderTest):
   )
   def test_bad_cifar(self, content, message):
     path = self.folder / 'cifar-10-binary.tar.gz'
-    _cifar(path, 'x', {'y.bin': np.zeros(3, np.uint8)})
+    makers.cifar(path, 'x', {'y.bin': np.zeros(3, np.uint8)})
     if content:
       path.write_bytes(content)
     with self.assertRaisesRegex(ValueError, message):
@@ -273,13 +229,13 @@ class BadArchiveTest(FolderTest):
       list(archives.read_svhn('svhn', [path], 'train'))
 
   def test_nothing_half_prepared_is_taken_for_whole(self):
-    members = _tiny_members()
+    members = makers.tiny_members()
     good = dict(members)
     members['val/images/val_1.JPEG'] = b'not an image'
-    path = _zip(self.folder / 'tiny-imagenet-200.zip', members)
+    path = makers.zip_of(self.folder / 'tiny-imagenet-200.zip', members)
     with self.assertRaisesRegex(ValueError, 'does not decode'):
       data.load('tinyimagenet', split='train', data_dir=self.folder)
-    _zip(path, good)
+    makers.zip_of(path, good)
     train = data.load('tinyimagenet', split='train', data_dir=self.folder)
     self.assertEqual(len(train.labels), 9)
 

@@ -22,6 +22,11 @@ def fingerprint(settings: dict[str, Any], images, labels) -> str:
   return digest.hexdigest()
 
 
+def _checksum(progress: dict[str, Any]) -> str:
+  text = json.dumps(progress, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Store:
   """Progress of one evaluation, on disk or (path None) nowhere.
 
@@ -46,18 +51,33 @@ class Store:
     beside = self._path.with_name(self._path.name + '.images.npy')
     if self._path.exists():
       self.saved = self._read()
-      self.adversarial = np.lib.format.open_memmap(beside, mode='r+')
+      self.adversarial = self._open(beside, images)
       return
     self.adversarial = np.lib.format.open_memmap(
       beside, mode='w+', dtype=np.float32, shape=images.shape
     )
     self.adversarial[...] = images
 
+  def _open(self, beside: pathlib.Path, images: np.ndarray):
+    try:
+      found = np.lib.format.open_memmap(beside, mode='r+')
+    except (ValueError, EOFError, OSError) as error:
+      raise ValueError(
+        f'{beside} cannot be read ({error}); delete {self._path} to begin anew'
+      ) from None
+    if (found.shape, found.dtype) != (images.shape, np.float32):
+      raise ValueError(
+        f'{beside} holds other images; delete {self._path} to begin anew'
+      )
+    return found
+
   def _read(self) -> dict[str, Any]:
     try:
       found = json.loads(self._path.read_text())
-      digest = found['digest']
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+      digest, checksum = found.pop('digest'), found.pop('checksum')
+      if checksum != _checksum(found):
+        raise ValueError('damaged')
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
       raise ValueError(
         f'{self._path} is not the state of an evaluation ({error}); delete '
         'it to begin anew'
@@ -75,5 +95,10 @@ class Store:
       return
     self.adversarial.flush()
     temporary = self._path.with_name(self._path.name + '.tmp')
-    temporary.write_text(json.dumps({'digest': self._digest, **progress}))
+    whole = {
+      'digest': self._digest,
+      'checksum': _checksum(progress),
+      **progress,
+    }
+    temporary.write_text(json.dumps(whole))
     os.replace(temporary, self._path)

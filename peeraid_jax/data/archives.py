@@ -10,6 +10,7 @@ import pathlib
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -72,7 +73,7 @@ def read_cifar(
             int(record[labels - 1]),
           )
           index += 1
-  except (tarfile.TarError, EOFError, OSError) as error:
+  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
     raise _foreign(paths[0], f'a readable .tar.gz ({error})') from error
 
 

@@ -19,6 +19,14 @@ from peeraid_jax.data import splits
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
+def _load(file: pathlib.Path, **kwargs) -> np.ndarray:
+  """Reads an array; never what is pickled in it."""
+  try:
+    return np.load(file, allow_pickle=False, **kwargs)
+  except (ValueError, EOFError, SyntaxError) as error:
+    raise ValueError(f'{file} is not an array of NumPy ({error})') from error
+
+
 class Folder:
   """Corruptions that lie in a folder; images are read when asked for.
 
@@ -46,9 +54,9 @@ class Folder:
       )
     self.names = [file.stem for file in files]
     self._arrays = {}
-    self._labels = np.load(labels).astype(np.int32)
+    self._labels = _load(labels).astype(np.int32)
     for file in files:
-      images = np.load(file, mmap_mode='r')
+      images = _load(file, mmap_mode='r')
       count, rest = divmod(len(images), len(SEVERITIES))
       if rest or images.shape[1:] != shape or images.dtype != np.uint8:
         raise ValueError(

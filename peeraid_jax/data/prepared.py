@@ -161,18 +161,33 @@ def read(name: str, split: str, data_dir: str):
 
   Returns:
     (images uint8 [N, H, W, C], labels int32 [N]).
+
+  Raises:
+    ValueError: the prepared files are damaged.
   """
+  # From the folder: by name, TFDS would start to download what is missing.
+  folder = _prepared_folder(name, data_dir)
+  try:
+    images, labels, ids = _read_all(folder, split, facts.get(name))
+  except Exception as error:  # Riegeli, Pillow and TFDS have no one class.
+    raise ValueError(
+      f'{folder} is damaged ({type(error).__name__}: {str(error)[:200]}). '
+      'Delete that folder: it is prepared again from the archive.'
+    ) from error
+  order = np.argsort(np.array(ids), kind='stable')
+  return images[order], labels[order]
+
+
+def _read_all(folder: pathlib.Path, split: str, known: facts.Facts):
+  """Returns images, labels and ids, in the order of the files."""
   import logging
 
   import tensorflow_datasets as tfds
 
   # TFDS advises to install OpenCV at each read; Pillow is fast enough.
   logging.getLogger('absl').setLevel(logging.ERROR)
-  # From the folder: by name, TFDS would start to download what is missing.
-  folder = _prepared_folder(name, data_dir)
   source = tfds.builder_from_directory(folder).as_data_source(split)
-  shape = facts.get(name).shape
-  images = np.empty((len(source), *shape), np.uint8)
+  images = np.empty((len(source), *known.shape), np.uint8)
   labels = np.empty(len(source), np.int32)
   ids = []
   chunk = 4096
@@ -184,5 +199,4 @@ def read(name: str, split: str, data_dir: str):
       labels[row] = record['label']
       # SVHN 3.0.0 has no id: it keeps the order of its file.
       ids.append(record.get('id', b'%09d' % row))
-  order = np.argsort(np.array(ids), kind='stable')
-  return images[order], labels[order]
+  return images, labels, ids

@@ -1,0 +1,53 @@
+"""Small archives in the layouts of the public ones."""
+
+import io
+import pathlib
+import tarfile
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+
+def jpeg(value: int, mode: str = 'RGB') -> bytes:
+  buffer = io.BytesIO()
+  color = value if mode == 'L' else (value, 0, 255 - value)
+  Image.new(mode, (64, 64), color).save(buffer, 'JPEG', quality=95)
+  return buffer.getvalue()
+
+
+def tiny_members(train_classes=3) -> dict[str, bytes]:
+  """A TinyImageNet with 200 classes and images of a few of them."""
+  wnids = [f'n{9000 - i:08d}' for i in range(200)]  # not in sorted order
+  members = {'wnids.txt': '\n'.join(wnids).encode() + b'\n'}
+  for label in range(train_classes):
+    wnid = wnids[label]
+    members[f'train/{wnid}/{wnid}_boxes.txt'] = b'0\t0\t62\t62\n'
+    for number in (2, 10, 0):
+      mode = 'L' if (label, number) == (1, 10) else 'RGB'
+      name = f'train/{wnid}/images/{wnid}_{number}.JPEG'
+      members[name] = jpeg(20 * label + number, mode)
+  lines = []
+  for number, label in enumerate((2, 0)):
+    members[f'val/images/val_{number}.JPEG'] = jpeg(100 + number)
+    lines.append(f'val_{number}.JPEG\t{wnids[label]}\t0\t0\t1\t1')
+  # Listed, but not in this partial archive.
+  lines.append(f'val_7.JPEG\t{wnids[5]}\t0\t0\t1\t1')
+  members['val/val_annotations.txt'] = '\n'.join(lines).encode()
+  members['test/images/test_0.JPEG'] = jpeg(0)
+  return members
+
+
+def zip_of(path, members, root='tiny-imagenet-200/'):
+  with zipfile.ZipFile(path, 'w') as archive:
+    for name, content in members.items():
+      archive.writestr(root + name, content)
+  return pathlib.Path(path)
+
+
+def cifar(path, name, rows: dict[str, np.ndarray]):
+  with tarfile.open(path, 'w:gz') as archive:
+    for member, content in rows.items():
+      info = tarfile.TarInfo(f'{name}/{member}')
+      info.size = content.nbytes
+      archive.addfile(info, io.BytesIO(content.tobytes()))
