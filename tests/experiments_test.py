@@ -7,9 +7,12 @@ import pathlib
 import re
 import shlex
 
+import jax
+import jax.numpy as jnp
 from absl.testing import absltest, parameterized
 
-from experiments import run, runs, tables
+from experiments import run, runs, scaling, tables
+from experiments.benchmarks import flops
 from peeraid_jax import config as config_lib
 from peeraid_jax import teachers, validate
 
@@ -144,6 +147,33 @@ class TablesTest(parameterized.TestCase):
     self.assertRegex(text, r'A, student \|.*\| 25.0 ± 7.1 \|  \|')
     self.assertRegex(text, r'B, student \|.* 50.0 ± 0.0 \|  \|  \|')
     self.assertIn('on 40 test images, AutoAttack on 20; epsilon', text)
+
+
+class ScalingTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # As published, of one 32x32 image.
+    ('resnet18', 1.11e9),
+    ('wideresnet34x10', 13.3e9),
+  )
+  def test_flops_of_a_forward_pass(self, name, expected):
+    self.assertAlmostEqual(
+      scaling.network(name).flops / expected, 1, delta=0.01
+    )
+
+  def test_loops_and_gradients(self):
+    """A scan counts each time; an input gradient costs what a pass does."""
+    weights = jnp.ones((5, 5))
+    once = lambda x: jnp.sin(x @ weights).sum()
+    x = jnp.ones((3, 5))
+    single = flops.count(once, x)
+    self.assertEqual(single, 2 * 3 * 5 * 5)
+    self.assertEqual(flops.count(jax.grad(once), x), 2 * single)
+    loop = lambda x: jax.lax.scan(lambda c, _: (c @ weights, None), x, length=7)
+    self.assertEqual(flops.count(loop, x), 7 * single)
+
+  def test_the_page_is_what_the_program_makes(self):
+    page = (ROOT / 'experiments/scaling.md').read_text()
+    self.assertEqual(page, scaling.page())
 
 
 if __name__ == '__main__':
