@@ -63,8 +63,11 @@ def table(
     _row('---', ['---:'] * (len(HEADS) + 2)),
   ]
   attacked: set[int] = set()
+  most = max(len(groups[name]) for name in names)
   for name, label in names.items():
     found = groups[name]
+    if len(found) < most:
+      label += f' ({len(found)} of {most} seeds)'
     for role in roles:
       if role not in found[0]['roles']:
         continue

@@ -147,6 +147,9 @@ class TablesTest(parameterized.TestCase):
     self.assertRegex(text, r'A, student \|.*\| 25.0 ± 7.1 \|  \|')
     self.assertRegex(text, r'B, student \|.* 50.0 ± 0.0 \|  \|  \|')
     self.assertIn('on 40 test images, AutoAttack on 20; epsilon', text)
+    groups['half'].pop()
+    text = tables.table({'whole': 'A', 'half': 'B'}, groups)
+    self.assertIn('| B (1 of 2 seeds), student |', text)
 
 
 class ScalingTest(parameterized.TestCase):
