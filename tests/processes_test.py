@@ -71,6 +71,7 @@ class ProcessesTest(command.Case):
           other['accuracy'], value['accuracy'], delta=2.1 / 30
         )
 
+  @pytest.mark.slow
   def test_killed_and_resumed_as_two_and_as_one(self):
     workdir = self.folder / 'two'
     started = self.start_all(workdir)

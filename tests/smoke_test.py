@@ -13,6 +13,7 @@ import unittest
 from unittest import mock
 
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from peeraid_jax import checkpoint, data
@@ -160,6 +161,7 @@ class CommandTest(command.Case):
       np.testing.assert_array_equal(outcomes[0][name], outcomes[1][name])
     self.assertIn('peer/autoattack_outcome', outcomes[0])
 
+  @pytest.mark.slow
   def test_checks_for_masked_gradients(self):
     workdir = self.folder / 'obfuscation'
     shutil.copytree(self.whole, workdir)
