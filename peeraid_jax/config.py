@@ -267,7 +267,7 @@ def flatten(config) -> dict[str, Any]:
 def suggest(field: str, config: ml_collections.ConfigDict) -> str:
   """Says which fields an unknown one could have meant."""
   known = [f for f, v in flatten(config).items() if not isinstance(v, dict)]
-  close = difflib.get_close_matches(field, known, n=3)
+  close = difflib.get_close_matches(field, known, n=3, cutoff=0.7)
   meant = f' Did you mean {" or ".join(close)}?' if close else ''
   return f'config.{field} is unknown.{meant} Known fields: {", ".join(known)}'
 

@@ -64,6 +64,7 @@ class FaultsTest(command.Case):
       self.assertNotIn('Traceback', out)
       self.assertNotEmpty(list(latest.iterdir()))
 
+  @pytest.mark.slow
   def test_two_runs_in_one_work_directory(self):
     workdir = self.folder / 'shared'
     first = self.start(workdir)

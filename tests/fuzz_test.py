@@ -202,7 +202,7 @@ class FuzzTest(absltest.TestCase):
         'config.json', written, lambda p: checkpoint.read_config(p.parent)
       )
 
-  @_settings(max_examples=60)
+  @_settings(max_examples=15)
   @hypothesis.given(st.binary(max_size=60), DAMAGE)
   def test_state_of_an_evaluation(self, content, damage):
     images = np.full((2, 5, 5, 1), 0.5, np.float32)

@@ -22,6 +22,7 @@ def _port() -> int:
     return made.getsockname()[1]
 
 
+@pytest.mark.slow
 class ProcessesTest(command.Case):
   def start_all(self, workdir, *extra, each=((), ()), processes=2):
     """Starts the command once per process; `each` is given to one alone."""
@@ -71,7 +72,6 @@ class ProcessesTest(command.Case):
           other['accuracy'], value['accuracy'], delta=2.1 / 30
         )
 
-  @pytest.mark.slow
   def test_killed_and_resumed_as_two_and_as_one(self):
     workdir = self.folder / 'two'
     started = self.start_all(workdir)
@@ -148,7 +148,6 @@ class ProcessesTest(command.Case):
     for printed in self.finish(started, code=1):
       self.assertIn('train.batch_size=15 does not divide over 2', printed)
 
-  @pytest.mark.slow
   def test_others_that_do_not_come(self):
     for index, expected in ((1, 'is process 0 running'), (0, 'all 2')):
       begun = time.monotonic()

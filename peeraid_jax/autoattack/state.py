@@ -61,7 +61,7 @@ class Store:
   def _open(self, beside: pathlib.Path, images: np.ndarray):
     try:
       found = np.lib.format.open_memmap(beside, mode='r+')
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # NumPy raises whatever it trips over.
       raise ValueError(
         f'{beside} cannot be read ({error}); delete {self._path} to begin anew'
       ) from None

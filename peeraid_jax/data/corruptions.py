@@ -23,7 +23,7 @@ def _load(file: pathlib.Path, **kwargs) -> np.ndarray:
   """Reads an array; never what is pickled in it."""
   try:
     return np.load(file, allow_pickle=False, **kwargs)
-  except (ValueError, EOFError, SyntaxError) as error:
+  except Exception as error:  # NumPy raises whatever it trips over.
     raise ValueError(f'{file} is not an array of NumPy ({error})') from error
 
 
