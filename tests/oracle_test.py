@@ -75,7 +75,9 @@ class OracleTest(parameterized.TestCase):
 
   @parameterized.parameters(
     *(('Linf', name) for name in NAMES),
-    *((n, a) for n in ('L2', 'L1') for a in ('apgd_ce', 'fab_t', 'square')),
+    ('L2', 'apgd_ce'),
+    ('L2', 'fab_t'),
+    ('L1', 'fab_t'),
   )
   def test_one_attack(self, norm, name):
     alone = {'version': 'custom', 'attacks': (name,), 'restarts': 1}
@@ -90,12 +92,16 @@ class OracleTest(parameterized.TestCase):
     # Seeds of APGD differ by 0.0015 (one standard deviation): this is three
     # standard errors of the difference of two means.
     self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.004)
-    self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.98)
+    same = np.mean(ours[0] == theirs[0])
     if name == 'fab_t':
-      self.assertGreaterEqual(np.mean(ours[0] == theirs[0]), 0.998)
+      self.assertGreaterEqual(same, 0.998)
+    else:
+      # As many points as between two seeds of the package itself.
+      expected = np.mean(theirs[1] == theirs[2])
+      self.assertGreaterEqual(same, expected - 0.01)
 
-  @parameterized.parameters('Linf', 'L2', 'L1')
-  def test_standard(self, norm):
+  def test_standard(self):
+    norm = 'Linf'
     ours = self._ours(norm)
     theirs = self._theirs(norm, version='standard', seed=0)
     self.assertBetween(np.mean(theirs), 0.1, 0.9)

@@ -84,7 +84,7 @@ def settings_of(
     epsilon=float(epsilon),
     classes=classes,
     targets=min(9, classes - 1),
-    shrinking=norm == 'L1',
+    shrinking=norm == 'L1' and version == 'standard',
   )
   if version in ('plus', 'custom'):
     return made._replace(restarts=5)
@@ -97,7 +97,7 @@ def settings_of(
 
 def targets_of(attack: str, settings: Settings) -> int:
   """Returns how many target classes a targeted attack goes to."""
-  if attack == 'apgd_t' and settings.norm == 'L1':
+  if attack == 'apgd_t' and settings.shrinking:
     return min(5, settings.targets)
   return settings.targets
 
