@@ -45,7 +45,7 @@ class Report:
       the clean images of all others.
     flags: what makes the result doubtful: name -> explanation.
     settings: what was run, as JSON.
-    seconds: what it took, over all sessions.
+    seconds: what it took, over all resumptions.
   """
 
   clean_accuracy: float

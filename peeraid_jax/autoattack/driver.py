@@ -36,7 +36,7 @@ class Driver:
   Args:
     engine: an `Engine`.
     attacks: in order.
-    store: a `Store`, perhaps with what an earlier session did.
+    store: a `Store`, perhaps with what was done before an interruption.
     tick: called with a `Progress`; None for nobody.
 
   Attributes:
@@ -68,7 +68,7 @@ class Driver:
 
   @property
   def seconds(self) -> float:
-    """Spent so far, over all sessions."""
+    """Spent so far, over all resumptions."""
     return self.before + time.monotonic() - self.begun
 
   def _tell(self, name: str, stage: int, done: float, total: int) -> None:
@@ -152,7 +152,7 @@ class Driver:
       self._save()
 
   def attack_all(self) -> None:
-    """Runs the attacks in order, from where an earlier session stopped."""
+    """Runs the attacks in order, from where they were interrupted."""
     count = len(self.outcome)
     while self.progress['attack'] < len(self.attacks):
       name = self.attacks[self.progress['attack']]
