@@ -31,24 +31,21 @@ def replicate(tree, devices: Devices = None):
   return jax.device_put(tree, _replicated(devices))
 
 
-def to_global(tree):
-  """Turns replicated arrays of this process into arrays of all processes."""
+def _convert(tree, function: Callable):
   if jax.process_count() == 1:
     return tree
   mesh = _replicated(jax.devices()).mesh
-  return multihost_utils.host_local_array_to_global_array(
-    tree, mesh, jax.sharding.PartitionSpec()
-  )
+  return function(tree, mesh, jax.sharding.PartitionSpec())
+
+
+def to_global(tree):
+  """Turns replicated arrays of this process into arrays of all processes."""
+  return _convert(tree, multihost_utils.host_local_array_to_global_array)
 
 
 def to_local(tree):
   """Undoes `to_global`."""
-  if jax.process_count() == 1:
-    return tree
-  mesh = _replicated(jax.devices()).mesh
-  return multihost_utils.global_array_to_host_local_array(
-    tree, mesh, jax.sharding.PartitionSpec()
-  )
+  return _convert(tree, multihost_utils.global_array_to_host_local_array)
 
 
 def replicated_like(tree):

@@ -5,13 +5,13 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 import time
 
 import chex
 import jax
 
 from peeraid_jax import checkpoint
+from tests import helpers
 
 ROOT = pathlib.Path(__file__).parent.parent
 OVERRIDES = {
@@ -40,9 +40,7 @@ class Case(chex.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = pathlib.Path(folder.name)
+    cls.folder = helpers.class_folder(cls)
     cls.environment = {
       **os.environ,
       # The same program in several processes: compiled once.

@@ -21,6 +21,13 @@ def folder(test) -> pathlib.Path:
   return pathlib.Path(made.name)
 
 
+def class_folder(case) -> pathlib.Path:
+  """A folder that is gone when the tests of a class have ended."""
+  made = tempfile.TemporaryDirectory()
+  case.addClassCleanup(made.cleanup)
+  return pathlib.Path(made.name)
+
+
 def config(method: str = 'peeraid', **overrides):
   """A config that trains a tiny net on digits in seconds.
 

@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +27,7 @@ from peeraid_jax import (
 from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches
+from tests import helpers
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parent.parent
@@ -103,9 +103,7 @@ class RobustnessTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = pathlib.Path(folder.name)
+    cls.folder = helpers.class_folder(cls)
 
   @classmethod
   def run_of(cls, method):
