@@ -7,6 +7,8 @@ wrong ends all of them, with its message.
 
 import json
 import os
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +56,8 @@ def start(settings: ml_collections.ConfigDict) -> None:
 
   Raises:
     ValueError: a setting is missing or bad.
-    TimeoutError: the others did not answer in time.
+    OSError: they cannot meet. Others that do not come within
+      `timeout_seconds` end this process, with a message.
   """
   if settings.mode not in MODES:
     raise ValueError(
@@ -77,12 +80,23 @@ def start(settings: ml_collections.ConfigDict) -> None:
       f'config.distributed.process={index} should be in [0, {count - 1}]: '
       f'there are {count} processes'
     )
+  limit = settings.timeout_seconds
+  problem = (
+    f'process {_or(index)} of {_or(count)} did not meet the others at '
+    f'{_or(address)} within {limit} s (config.distributed.timeout_seconds): '
+    'is process 0 running there, is the port free and open, were all '
+    f'{_or(count)} processes started?'
+  )
+  # Past its own limit JAX aborts the process, with a stack trace alone.
+  watch = threading.Timer(limit, _give_up, [problem])
+  watch.daemon = True
+  watch.start()
   try:
     jax.distributed.initialize(
       coordinator_address=address,
       num_processes=count,
       process_id=index,
-      initialization_timeout=settings.timeout_seconds,
+      initialization_timeout=limit + 60,
     )
   except ValueError as error:
     raise ValueError(
@@ -92,12 +106,19 @@ def start(settings: ml_collections.ConfigDict) -> None:
       'config.distributed.mode=off runs alone'
     ) from None
   except RuntimeError as error:
-    raise TimeoutError(
-      f'process {index} of {count} did not meet the others at {address} '
-      f'within {settings.timeout_seconds} s (config.distributed.'
-      f'timeout_seconds): is process 0 running there, is the port free and '
-      f'open, were all {count} processes started? ({str(error)[:200]})'
-    ) from None
+    raise OSError(f'{problem} ({str(error)[:200]})') from None
+  finally:
+    watch.cancel()
+
+
+def _or(value: Any) -> Any:
+  return '?' if value is None else value
+
+
+def _give_up(problem: str) -> None:
+  """Ends the process from beside a call that does not return."""
+  print(f'error: {problem}', file=sys.stderr, flush=True)
+  os._exit(1)
 
 
 def gather_text(text: str) -> list[str]:

@@ -67,14 +67,15 @@ class Case(chex.TestCase):
     ]
 
   @classmethod
-  def run_to_end(cls, workdir, *extra, code=0, **kwargs):
+  def run_to_end(cls, workdir, *extra, code=0, env=None, limits='true'):
+    """Returns what is printed; `limits` is a line of shell before it."""
     done = subprocess.run(
-      cls.command(workdir, *extra),
+      ['bash', '-c', f'{limits}; exec "$@"', '', *cls.command(workdir, *extra)],
       cwd=ROOT,
       capture_output=True,
       text=True,
       check=False,
-      **{'env': cls.environment, **kwargs},
+      env=env or cls.environment,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

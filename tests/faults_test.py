@@ -6,7 +6,6 @@ Every run that goes on after a fault ends with the bits of one that met none.
 import json
 import pathlib
 import random
-import resource
 import signal
 import time
 
@@ -80,13 +79,8 @@ class FaultsTest(command.Case):
   def test_full_disk(self):
     workdir = self._stopped('full')
     saved = checkpoint.latest_step(workdir)
-    # Files of a checkpoint are larger, and nothing else is.
-    limit = (30_000, 30_000)
-    out = self.run_to_end(
-      workdir,
-      code=1,
-      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )
+    # Files of a checkpoint are larger than 30 KiB, and nothing else is.
+    out = self.run_to_end(workdir, code=1, limits='ulimit -f 30')
     # Orbax's threads narrate before it.
     last = out.strip().splitlines()[-1]
     self.assertRegex(last, r'error: step \d+ cannot be saved in .*disk full')

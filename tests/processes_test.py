@@ -149,7 +149,7 @@ class ProcessesTest(command.Case):
       self.assertIn('train.batch_size=15 does not divide over 2', printed)
 
   def test_others_that_do_not_come(self):
-    for index, expected in ((1, 'is process 0 running'), (0, 'all 2')):
+    for index, expected in ((1, 'process 1 of 2 did not'), (0, 'all 2')):
       begun = time.monotonic()
       out = self.run_to_end(
         self.folder / 'alone',
