@@ -12,6 +12,7 @@ REQUIRES = [
   'array_record>=0.6',
   'chex>=0.1.92',
   'flax>=0.12.8,<0.13',
+  'grain>=0.2.15,<0.3',  # reads images that do not fit on the device
   'importlib_resources>=6.0',  # needed by TFDS, undeclared there
   'jax>=0.10',
   'ml-collections>=1.0',

@@ -29,9 +29,5 @@ def get_config(argument: str | None = None):
   config.attack.step_size = 0.025
   config.train.batch_size = 64
   config_lib.set_decays(config, epochs=30, decays=(21, 26, 28))
-  # What begins late begins at the same part of the run as in the papers.
-  kwargs = config.method.kwargs
-  if 'begin_epoch' in kwargs:
-    kwargs.begin_epoch = kwargs.begin_epoch * 30 // 200
-  config.awp.start_epoch = config.awp.start_epoch * 30 // 200
+  recipes.scale_starts(config)
   return config

@@ -30,11 +30,5 @@ def get_config(argument: str | None = None):
     config_lib.set_decays(config, epochs=100, decays=(49, 79))
   else:
     config_lib.set_decays(config, epochs=200, decays=(99, 149))
-  if config.method.name == 'peeraid':
-    kwargs = config.method.kwargs
-    kwargs.temperature = 1.0
-    kwargs.gamma2 = 100.0
-    kwargs.lambda1 = 0.035
-    kwargs.lambda2 = 35.0
-    kwargs.lambda3 = 20.0
+  recipes.weigh_many_classes(config)
   return config

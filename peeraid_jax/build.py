@@ -1,10 +1,12 @@
 """Objects that a config describes: data, method, optimizers, first state."""
 
 import functools
+import os
 from typing import NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
 import optax
 
 from peeraid_jax import attacks, awp, methods, models, nets, optim, parallel
@@ -21,6 +23,29 @@ class Splits(NamedTuple):
   train: data_lib.Dataset
   selection: data_lib.Dataset
   test: data_lib.Dataset
+
+
+def complete(config: ml_collections.ConfigDict) -> None:
+  """Fills in what a folder of images says: the number of its classes.
+
+  Args:
+    config: it is changed.
+
+  Raises:
+    FileNotFoundError, ValueError: it is no such folder, or the config names
+      another number.
+  """
+  if config.data.name != 'folder':
+    return
+  from peeraid_jax.data import folder
+
+  count = len(folder.classes(os.path.expanduser(config.data.dir)))
+  if config.data.num_classes not in (0, count):
+    raise ValueError(
+      f'config.data.num_classes={config.data.num_classes} should be {count}, '
+      f'the number of sub-folders of {config.data.dir}, or 0'
+    )
+  config.data.num_classes = count
 
 
 def splits(config: ml_collections.ConfigDict) -> Splits:
@@ -40,6 +65,10 @@ def splits(config: ml_collections.ConfigDict) -> Splits:
     data_dir=config.data.dir or None,
     source=config.data.source,
     download=config.data.download,
+    stream=config.data.stream,
+    image_size=config.data.image_size,
+    fraction=config.data.centre_fraction,
+    threads=config.data.threads,
   )
   train, test = load(split='train'), load(split='test')
   selection = test
@@ -71,7 +100,7 @@ def corruptions(
   """
   if not config.eval.corruptions:
     return None
-  known = facts.get(config.data.name)
+  known = facts.of(config.data)
   return corruptions_lib.Folder(config.eval.corruptions, known.shape)
 
 
@@ -114,15 +143,22 @@ def train_step(config: ml_collections.ConfigDict, per_epoch: int):
   )
 
 
-def resident(config: ml_collections.ConfigDict, data) -> batches.Resident:
+def resident(
+  config: ml_collections.ConfigDict, data
+) -> batches.Resident | np.ndarray:
   """Builds what a run keeps on its devices, of its training data.
+
+  Returns:
+    The data; of streamed images, a number that nobody looks at.
 
   Raises:
     ValueError: the method draws images by class, and a class has none.
   """
+  if config.data.stream:
+    return np.zeros((), np.float32)
   classes = None
   if method(config).draws_by_class:
-    count = facts.get(config.data.name).num_classes
+    count = facts.of(config.data).num_classes
     classes = batches.classes_of(data.labels, count)
   return batches.Resident(data.images, data.labels, classes)
 
@@ -160,7 +196,7 @@ def optimizers(
 
 def state(config: ml_collections.ConfigDict) -> step_lib.State:
   """Builds the initial state: every role from its own key."""
-  known = facts.get(config.data.name)
+  known = facts.of(config.data)
   built = method(config)
   found = {}
   for index, (role, name) in enumerate(config_lib.roles(config).items()):

@@ -168,7 +168,7 @@ def evaluate(
       try:
         report = autoattack.run(
           reference,
-          part.images,
+          np.asarray(part.images),
           part.labels,
           batch_size=config.eval.batch_size,
           key=jax.random.key(config.seed),

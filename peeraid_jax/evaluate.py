@@ -87,48 +87,52 @@ def make_evaluate(
       attack = attacks_lib.named(name, restarts=restarts, **settings)
       code = zlib.crc32(name.encode())
 
-      def per_device_craft(net, data, rows):
+      def per_device_craft(net, examples):
         key = jax.random.fold_in(jax.random.key(seed), code)
-        keys = batches.keys_of(key, rows.position)
-        batch = batches.take(data, rows.index)
+        keys = batches.keys_of(key, examples.position)
+        batch = examples.read(None)
         logits_fn = lambda x: net.eval(x).logits
         return attack(logits_fn, batch.images, batch.labels, keys)
 
       crafts[name] = parallel.pmap(
         per_device_craft,
-        split=(False, False, True),
+        split=(False, True),
         out=True,
         devices=devices,
       )
     return crafts[name]
 
-  def per_device_correct(net, images, data, rows):
-    predicted = jnp.argmax(net.eval(images).logits, axis=-1)
-    return predicted == data.labels[rows.index]
+  def per_device_correct(net, images, labels):
+    return jnp.argmax(net.eval(images).logits, axis=-1) == labels
 
   correct = parallel.pmap(
     per_device_correct,
-    split=(False, True, False, True),
+    split=(False, True, True),
     out=True,
     devices=devices,
   )
 
   def on_source(nets, data, source, attack, targets, tick):
     """One attack on one network; returns target -> bool [N]."""
-    resident = parallel.replicate(batches.Resident(*data), devices)
-    size = per_device * count
     found = {target: np.zeros(len(data.labels), bool) for target in targets}
-    mine = processes.mine(len(data.labels))
-    for start in range(0, len(mine), size):
+    mine = processes.mine(len(data.labels)).astype(np.int32)
+    shape = (count, per_device)
+    # The last batch is padded with repeats of its last example.
+    padding = -len(mine) % (count * per_device)
+    rows = np.pad(mine, (0, padding), mode='edge').reshape(
+      -1, count * per_device
+    )
+    for batch, images in enumerate(batches.read(data.images, rows)):
+      start = batch * rows.shape[1]
       tick(source, attack, start, len(mine))
-      part = mine[start : start + size]
-      # The last batch is padded with repeats of its last example.
-      index = np.pad(part, (0, size - len(part)), mode='edge')
-      index = index.astype(np.int32).reshape(count, per_device)
-      rows = batches.Rows(index, index)
-      images = craft(attack)(nets[source], resident, rows)
+      index = rows[batch].reshape(shape)
+      examples = batches.Streamed(
+        images.reshape(*shape, *images.shape[1:]), data.labels[index], index
+      )
+      crafted = craft(attack)(nets[source], examples)
+      part = mine[start : start + rows.shape[1]]
       for target in targets:
-        hits = np.asarray(correct(nets[target], images, resident, rows))
+        hits = np.asarray(correct(nets[target], crafted, examples.labels))
         found[target][part] = hits.reshape(-1)[: len(part)]
     return {target: processes.share(hits) for target, hits in found.items()}
 

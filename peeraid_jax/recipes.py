@@ -124,6 +124,27 @@ def apply(config: ml_collections.ConfigDict) -> None:
   config.update_from_flattened_dict(fields)
 
 
+def scale_starts(config: ml_collections.ConfigDict) -> None:
+  """Lets what begins late begin at the same part of the run as in the papers.
+
+  Args:
+    config: with its number of epochs, instead of the papers' 200.
+  """
+  epochs = config.train.epochs
+  kwargs = config.method.kwargs
+  if 'begin_epoch' in kwargs:
+    kwargs.begin_epoch = kwargs.begin_epoch * epochs // 200
+  config.awp.start_epoch = config.awp.start_epoch * epochs // 200
+
+
+def weigh_many_classes(config: ml_collections.ConfigDict) -> None:
+  """Sets PeerAiD's weights to those of its TinyImageNet, of 200 classes."""
+  if config.method.name == 'peeraid':
+    config.method.kwargs.update(
+      temperature=1.0, gamma2=100.0, lambda1=0.035, lambda2=35.0, lambda3=20.0
+    )
+
+
 def parse_choices(
   argument: str | None, **choices: tuple[str | None, Any]
 ) -> dict[str, str | None]:

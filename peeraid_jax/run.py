@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shlex
 from typing import Any
 
 import ml_collections
@@ -22,13 +23,29 @@ from peeraid_jax import train as train_lib
 from peeraid_jax import workdir as workdir_lib
 
 
-def _next_steps(config_argument: str, workdir) -> str:
-  command = f'python -m peeraid_jax.main --config={config_argument}'
+def _overrides(config, config_argument: str) -> list[str]:
+  """Returns the flags that make this config of the file that was given."""
+  plain = config_lib.flatten(config_lib.load(config_argument))
+  return [
+    shlex.quote(f'--config.{field}={value}')
+    for field, value in config_lib.flatten(config).items()
+    if plain.get(field) != value
+    # Given below, and filled in.
+    and field not in ('eval.attacks', 'data.num_classes')
+  ]
+
+
+def _next_steps(config, config_argument: str, workdir) -> str:
+  command = [
+    f'python -m peeraid_jax.main --config={config_argument}',
+    f'--workdir={workdir} --mode=evaluate',
+    *_overrides(config, config_argument),
+    "--config.eval.attacks=\"('clean','pgd100')\"",
+  ]
   return (
     f'results: {workdir}/results.json\n'
     'next:\n'
-    f'  {command} --workdir={workdir} --mode=evaluate '
-    "--config.eval.attacks=\"('clean','pgd100')\"\n"
+    f'  {" ".join(command)}\n'
     f'  tensorboard --logdir={workdir}  (pip install tensorboard)\n'
     '  python -m peeraid_jax.main --config=configs/tinyimagenet.py'
   )
@@ -61,6 +78,7 @@ def _run(
   workdir = pathlib.Path(workdir)
 
   def before_anything_expensive():
+    build.complete(config)
     validate.validate(config)
     parallel.check_batch(
       config.train.batch_size,
@@ -144,5 +162,5 @@ def run(
     },
   )
   content = _run(config, workdir, mode, config_argument)
-  metrics.say(_next_steps(config_argument, workdir))
+  metrics.say(_next_steps(config, config_argument, workdir))
   return content

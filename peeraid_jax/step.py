@@ -78,7 +78,8 @@ def make_train_step(
   Returns:
     step(state, rows, data, key) -> (state, metrics), with collectives over
     `parallel.AXIS`. `rows` are this device's part of the batch, `data` and
-    the run's `key` are replicated; the noise of an example depends on the
+    the run's `key` are replicated (where `rows` are `batches.Streamed`,
+    `data` is any number); the noise of an example depends on the
     key, the step and its place in the global batch alone.
   """
   roles = (*method.trained, *method.fixed)
@@ -92,7 +93,7 @@ def make_train_step(
     """Makes a batch and attacks it; returns (batch, adv, keys)."""
     keys = batches.keys_of(jax.random.fold_in(key, step), rows.position)
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
-    raw = batches.take(data, rows.index)
+    raw = rows.read(data)
     images = batches.augment(raw.images, keys[:, 0], padding=padding, flip=flip)
     batch = raw._replace(images=images, epoch=step // steps_per_epoch)
     adv = method.craft(nets, with_pool(batch, data), keys[:, 1])

@@ -55,12 +55,13 @@ def make_reestimate(*, padding: int, flip: bool, devices=None) -> Callable:
 
   Returns:
     reestimate(net, rows, data, key) -> net. `rows` iterates over batches of
-    `batches.Rows`, split over the devices; every batch has equal weight.
+    `batches.Rows` or `batches.Streamed`, split over the devices; every batch
+    has equal weight.
   """
 
   def add(total, net, index, rows, data, key):
     keys = batches.keys_of(jax.random.fold_in(key, index), rows.position)
-    raw = batches.take(data, rows.index)
+    raw = rows.read(data)
     images = batches.augment(raw.images, keys, padding=padding, flip=flip)
     new = batch_statistics(net, images)
     return jax.tree.map(lambda t, n: t + n, total, new)
@@ -74,7 +75,10 @@ def make_reestimate(*, padding: int, flip: bool, devices=None) -> Callable:
   )
 
   def reestimate(
-    net: nets_lib.Net, rows: Iterable[batches.Rows], data, key
+    net: nets_lib.Net,
+    rows: Iterable[batches.Rows | batches.Streamed],
+    data,
+    key,
   ) -> nets_lib.Net:
     total = jax.tree.map(jnp.zeros_like, net.batch_stats)
     total = parallel.replicate(total, devices)

@@ -90,7 +90,7 @@ def roles(config: ml_collections.ConfigDict) -> list[str]:
 
 def _describe(config: ml_collections.ConfigDict, role: str) -> str:
   """Says what network a role has; equal texts have equal parameters."""
-  known = facts.get(config.data.name)
+  known = facts.of(config.data)
   channels = {1: 'grey', 3: 'colour'}.get(known.shape[-1], known.shape[-1])
   text = (
     f'{config_lib.roles(config)[role]} of width '

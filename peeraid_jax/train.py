@@ -1,8 +1,10 @@
 """The loop: restore, step, log, evaluate, save. Nothing numerical."""
 
+import functools
 import math
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -19,7 +21,7 @@ from peeraid_jax import (
   teachers,
 )
 from peeraid_jax import step as step_lib
-from peeraid_jax.data import batches
+from peeraid_jax.data import batches, stored
 
 # (state, tick) -> scalars of the selection set, with '<role>/<attack>' names
 Selection = Callable[..., dict[str, float]]
@@ -41,6 +43,12 @@ def initial_state(
   """
   state, told = teachers.load(config, workdir, build.state(config))
   return parallel.replicate(state), told
+
+
+def _fingerprint(data) -> dict[str, int]:
+  """What tells that a run goes on with the images that it began with."""
+  labels = np.ascontiguousarray(data.labels)
+  return {'examples': len(labels), 'labels_crc32': zlib.crc32(labels)}
 
 
 class _Log:
@@ -120,6 +128,7 @@ class _Trainer:
   def __init__(self, config, workdir, data, select):
     self.config, self.workdir, self.select = config, workdir, select
     size = config.train.batch_size
+    self.data = data
     self.examples = len(data.labels)
     self.per_epoch = build.steps_per_epoch(self.examples, size)
     self.total = self.per_epoch * config.train.epochs
@@ -134,22 +143,41 @@ class _Trainer:
     key = jax.random.key(config.seed)
     self.train_key = jax.random.fold_in(key, _TRAIN_STREAM)
     self.swa_key = jax.random.fold_in(key, _SWA_STREAM)
-    self._epoch, self._rows = None, []
+    self._epoch, self._feed = None, iter(())
     # Several processes ask each other for signals at these steps.
     self._meet = config.train.log_every_steps
 
-  def rows(self, epoch: int, stream: int):
-    """Returns the batches of an epoch as arrays of rows."""
-    size = self.config.train.batch_size
+  def feed(
+    self, epoch: int, stream: int, start: int = 0
+  ) -> Iterator[batches.Rows | batches.Streamed]:
+    """Yields this process's part of an epoch's batches, from `start` on."""
+    config = self.config
+    size = config.train.batch_size
     order = batches.epoch_order(
-      self.config.seed, epoch, self.examples, size, stream=stream
+      config.seed, epoch, self.examples, size, stream=stream
     )
     # Batch norm is estimated again on whole batches.
-    parts = self.config.train.microbatches if stream == _TRAIN_STREAM else 1
-    position = parallel.split(np.arange(size, dtype=np.int32), parts=parts)
-    return [
-      batches.Rows(parallel.split(row, parts=parts), position) for row in order
-    ]
+    parts = config.train.microbatches if stream == _TRAIN_STREAM else 1
+    split = functools.partial(parallel.split, parts=parts)
+    place = split(np.arange(size, dtype=np.int32))
+    if not config.data.stream:
+      for row in order[start:]:
+        yield batches.Rows(split(row), place)
+      return
+    crop = None
+    if config.data.crop == 'resized':
+      seed = (config.seed, epoch, stream)
+      crop = stored.Crop(tuple(config.data.crop_area), seed)
+    mine = order[:, place.reshape(-1)]
+    read = self.data.images.batches(
+      mine, crop=crop, start=start, places=place.reshape(-1)
+    )
+    for row, images in zip(mine[start:], read, strict=True):
+      yield batches.Streamed(
+        images.reshape(*place.shape, *images.shape[1:]),
+        self.data.labels[row].reshape(place.shape),
+        place,
+      )
 
   def averaged(self, state, epoch: int):
     """Adds the student to its average and re-estimates batch norm."""
@@ -162,7 +190,7 @@ class _Trainer:
     )
     net = self.reestimate(
       net,
-      self.rows(epoch, _SWA_STREAM),
+      self.feed(epoch, _SWA_STREAM),
       self.resident,
       jax.random.fold_in(self.swa_key, epoch),
     )
@@ -193,9 +221,10 @@ class _Trainer:
   def one_step(self, state, epoch: int, within: int):
     """Takes the given step of an epoch; returns (state, metrics)."""
     if self._epoch != epoch:
-      self._epoch, self._rows = epoch, self.rows(epoch, _TRAIN_STREAM)
+      self._epoch = epoch
+      self._feed = self.feed(epoch, _TRAIN_STREAM, within)
     state, values = self.step_fn(
-      state, self._rows[within], self.resident, self.train_key
+      state, next(self._feed), self.resident, self.train_key
     )
     if parallel.must_block():
       jax.block_until_ready(values)
@@ -251,13 +280,26 @@ def train(
   Raises:
     interrupts.Interrupted: after a signal, when the state is saved.
     FloatingPointError: a loss is not finite.
+    ValueError: the images are not those that the run began with, or a
+      streamed one does not decode; names its file.
   """
-  meta: dict[str, Any] = {'epoch_ended': False, 'best': {}}
+  meta: dict[str, Any] = {
+    'epoch_ended': False,
+    'best': {},
+    'data': _fingerprint(data),
+  }
   if checkpoint.latest_step(workdir) is None:
     state, meta['teachers'] = initial_state(config, workdir)
   else:
     state, meta = checkpoint.restore_with_meta(workdir, repair=True)
     metrics.say(f'resuming from step {int(state.step)}')
+    if meta.setdefault('data', _fingerprint(data)) != _fingerprint(data):
+      raise ValueError(
+        f'{workdir} was trained on other images until now: '
+        f'{meta["data"]["examples"]} of them, here are {len(data.labels)}, or '
+        'their classes differ. Bring them back, or name another work '
+        'directory with --workdir=DIR'
+      )
   step = int(state.step)
   trainer = _Trainer(config, workdir, data, select)
   writer = metrics.Silent()

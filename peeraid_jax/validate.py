@@ -30,6 +30,10 @@ def _positive():
   return lambda v: not isinstance(v, bool) and v > 0, 'a number above 0'
 
 
+def _exactly_0(name: str):
+  return lambda v: v == 0, f'0: the images of {name} have one size'
+
+
 def _one_of(*known: str):
   return lambda v: v in known, 'one of ' + ', '.join(map(repr, known))
 
@@ -58,6 +62,31 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   yield 'data.train_examples', _whole(0)
   yield 'data.validation_examples', _whole(1)
   yield 'data.padding', _whole(0)
+  yield 'data.threads', _whole(1)
+  yield 'data.crop', _one_of('pad', 'resized')
+  yield (
+    'data.crop_area',
+    (
+      lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1,
+      'two rising numbers above 0 and up to 1, such as (0.08, 1.0)',
+    ),
+  )
+  yield (
+    'data.centre_fraction',
+    (
+      lambda v: 0 < v <= 1,
+      'a number above 0 and up to 1',
+    ),
+  )
+  yield 'data.num_classes', _whole(0)
+  any_size = (
+    config.data.name in facts.DATASETS
+    and not (facts.get(config.data.name).shape[0])
+  )
+  yield (
+    'data.image_size',
+    _whole(8) if any_size else _exactly_0(config.data.name),
+  )
   yield 'model.width', _whole(1)
   yield 'model.normalization', _one_of(*models.NORMALIZATIONS)
   if 'student_temperature' in config.model:
@@ -124,6 +153,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     if name in (*attacks.CASCADE, *attacks.OTHER) and not chosen_by:
       continue
     attacks.named(name, epsilon=0, step_size=0, norm=config.attack.norm)
+  _check_data(config)
   if not config.eval.attacks:
     raise ValueError(
       f'config.eval.attacks is empty; known: {attacks.KNOWN}, '
@@ -136,9 +166,17 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{", ".join(map(repr, config_lib.ROLES))}'
     )
   # A method checks its own hyperparameters when it is built.
-  trained = methods.create(
+  method = methods.create(
     config.method.name, lambda *a: None, **config.method.kwargs.to_dict()
-  ).trained
+  )
+  if method.draws_by_class and config.data.stream:
+    raise ValueError(
+      f'config.data.stream=True and {config.method.name} do not go together: '
+      'it draws training images by class inside the step, from the device. '
+      "Set config.data.stream=False and config.data.crop='pad', or "
+      'config.method.kwargs.bml=False'
+    )
+  trained = method.trained
   perturbed = config.awp.roles
   if not perturbed or not set(perturbed) <= set(trained):
     raise ValueError(
@@ -172,9 +210,30 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_attention(config)
 
 
+def _check_data(config) -> None:
+  """Which data sets can be streamed, and which have to be."""
+  data = config.data
+  if data.name == 'digits' and data.stream:
+    raise ValueError('config.data.stream=True: digits are not on disk')
+  if data.name == 'imagenet' and not data.stream:
+    raise ValueError(
+      'config.data.stream=False: imagenet fits on no device; stream it'
+    )
+  if data.crop == 'resized' and not data.stream:
+    raise ValueError(
+      "config.data.crop='resized' needs config.data.stream=True: images on the "
+      'device have one size already'
+    )
+  if data.crop == 'resized' and data.padding:
+    raise ValueError(
+      f"config.data.crop='resized' and config.data.padding={data.padding} do "
+      'not go together; set the padding to 0'
+    )
+
+
 def _check_attention(config) -> None:
   """Attention needs a feature map of more than one pixel, and like maps."""
-  known = facts.get(config.data.name)
+  known = facts.of(config.data)
 
   def features(role):
     module = models.create(

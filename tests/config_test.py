@@ -25,7 +25,15 @@ OFFICIAL = {
   ),
 }  # fmt: skip
 
-FILES = ('digits', 'cifar10', 'cifar100', 'svhn', 'tinyimagenet')
+FILES = (
+  'digits',
+  'cifar10',
+  'cifar100',
+  'svhn',
+  'tinyimagenet',
+  'imagenet',
+  'folder',
+)
 
 
 def _config(name, argument=None):
@@ -224,6 +232,8 @@ class ConfigTest(parameterized.TestCase):
   @parameterized.parameters(*itertools.product(FILES, methods.METHODS))
   def test_every_file_takes_every_method(self, name, method):
     config = _config(name, f'method={method}')
+    if name == 'folder':
+      config.data.num_classes = 3  # As counted in the folder.
     validate.validate(config)
     self.assertEqual(config.data.name, name)
     built = build.method(config)
@@ -257,10 +267,15 @@ class ConfigTest(parameterized.TestCase):
     ('train__batch_size', 0, 'at least 1'),
     ('optimizer__peer__momentum', 1.5, 'from 0 to 1'),
     ('optimizer__student__decay_epochs', (20, 10), 'rising whole epochs'),
-    ('model__normalization', 'imagenet', "one of 'none', 'half'"),
+    ('model__normalization', 'svhn', "one of 'none', 'half'"),
     ('awp__gamma', -0.1, 'at least 0'),
     ('awp__roles', ('teacher',), "one or more of 'student', 'peer'"),
     ('eval__select_on', 'train', "one of 'validation', 'test'"),
+    ('data__image_size', 32, '0: the images of digits have one size'),
+    ('data__crop', 'centre', "one of 'pad', 'resized'"),
+    ('data__crop_area', (0.5, 0.1), 'two rising numbers'),
+    ('data__centre_fraction', 0.0, 'a number above 0'),
+    ('data__threads', 0, 'at least 1'),
     ('eval__checkpoint', 'last', "one of 'best', 'latest'"),
   )
   def test_values_out_of_range(self, field, value, says):

@@ -14,7 +14,7 @@ from absl.testing import absltest, parameterized
 from experiments import run, runs, scaling, tables
 from experiments.benchmarks import flops
 from peeraid_jax import config as config_lib
-from peeraid_jax import teachers, validate
+from peeraid_jax import models, teachers, validate
 
 
 def _config(name):
@@ -173,6 +173,19 @@ class ScalingTest(parameterized.TestCase):
     self.assertEqual(flops.count(jax.grad(once), x), 2 * single)
     loop = lambda x: jax.lax.scan(lambda c, _: (c @ weights, None), x, length=7)
     self.assertEqual(flops.count(loop, x), 7 * single)
+
+  def test_a_strided_network(self):
+    """A backward pass costs two; the gradient of the images alone, one."""
+    module = models.create('resnet18', num_classes=10, width=4)
+    x = jnp.zeros((2, 16, 16, 3))
+    v = jax.eval_shape(module.init, jax.random.key(0), x)
+    loss = lambda v, x: module.apply(v, x).logits.sum()
+    forward = flops.count(loss, v, x)
+    of_images = flops.count(jax.grad(loss, 1), v, x) / forward
+    of_weights = flops.count(jax.grad(loss, 0), v, x) / forward
+    self.assertAlmostEqual(of_images, 2, delta=0.01)
+    # No gradient of the images is needed.
+    self.assertBetween(of_weights, 2.9, 3)
 
   def test_the_page_is_what_the_program_makes(self):
     page = (ROOT / 'experiments/scaling.md').read_text()

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 from PIL import Image
+from sklearn import datasets
 
 
 def jpeg(value: int, mode: str = 'RGB') -> bytes:
@@ -51,3 +52,32 @@ def cifar(path, name, rows: dict[str, np.ndarray]):
       info = tarfile.TarInfo(f'{name}/{member}')
       info.size = content.nbytes
       archive.addfile(info, io.BytesIO(content.tobytes()))
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+  buffer = io.BytesIO()
+  with tarfile.open(fileobj=buffer, mode='w') as archive:
+    for name, content in members.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      archive.addfile(info, io.BytesIO(content))
+  return buffer.getvalue()
+
+
+def photographs(folder: pathlib.Path, counts: dict[str, int]) -> None:
+  """Parts of two photographs that scikit-learn has, of many sizes.
+
+  Args:
+    folder: gets CLASS/NUMBER.jpg.
+    counts: class -> number of images; a class has a place of its own.
+  """
+  whole = np.concatenate(datasets.load_sample_images().images, axis=1)
+  rng = np.random.default_rng(0)
+  for label, (name, count) in enumerate(counts.items()):
+    (folder / name).mkdir(parents=True)
+    for number in range(count):
+      height, width = rng.integers(20, 60, 2)
+      top, left = 60 * label + rng.integers(0, 20, 2)
+      part = whole[top : top + height, 3 * left : 3 * left + width]
+      path = folder / name / f'{number:03d}.jpg'
+      Image.fromarray(part).save(path, quality=90)

@@ -15,6 +15,8 @@ COUNTS = {
   'resnet18': (11_173_962, 11_220_132, 11_271_432, 9_600),
   'resnet34': (21_282_122, 21_328_292, 21_379_592, 17_024),
   'resnet50': (23_520_842, 23_705_252, 23_910_152, 53_120),
+  'resnet18_imagenet': (11_181_642, 11_227_812, 11_279_112, 9_600),
+  'resnet50_imagenet': (23_528_522, 23_712_932, 23_917_832, 53_120),
   'preactresnet18': (11_171_146, 11_217_316, 11_268_616, 6_784),
   'preactresnet18_rice': (11_172_170, 11_218_340, 11_269_640, 7_808),
   'wideresnet28x10': (36_479_194, 36_536_884, 36_600_984, 17_952),
@@ -84,6 +86,7 @@ class ModelsTest(chex.TestCase, parameterized.TestCase):
     # The last feature map at 32x32, as in PyTorch's definitions.
     ('resnet18', (4, 4, 512)),
     ('resnet50', (4, 4, 2048)),
+    ('resnet50_imagenet', (1, 1, 2048)),
     ('preactresnet18', (4, 4, 512)),
     ('wideresnet28x10', (8, 8, 640)),
     ('mobilenetv2', (4, 4, 1280)),

@@ -1,21 +1,24 @@
 """FLOPs of a program, counted in its convolutions and matrix products.
 
-As papers count: two per multiply-add, the zeros of a padding included, and
-nothing for what is done element by element.
+As papers count: two per multiply-add, the zeros of a padding included, those
+between the rows of a strided convolution's gradient not, and nothing for what
+is done element by element.
 """
 
 import math
 from typing import Any
 
 import jax
+from jax.interpreters import partial_eval as pe
 
 
 def _convolution(eqn) -> float:
   out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
   numbers = eqn.params['dimension_numbers'].rhs_spec
-  # Per output value: input channels of a group times the kernel's places.
+  # Per output value: input channels of a group times the kernel's places, of
+  # which a dilated input leaves a part.
   inside = math.prod(kernel) // kernel[numbers[0]]
-  return 2.0 * math.prod(out) * inside
+  return 2.0 * math.prod(out) * inside / math.prod(eqn.params['lhs_dilation'])
 
 
 def _product(eqn) -> float:
@@ -59,4 +62,7 @@ def count(function, *arguments) -> float:
     function: traceable by JAX.
     *arguments: arrays, or their shapes.
   """
-  return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
+  program = jax.make_jaxpr(function)(*arguments).jaxpr
+  # Without the weight gradients of an attack, which the compiler drops.
+  needed, _ = pe.dce_jaxpr(program, [True] * len(program.outvars))
+  return _count(needed)

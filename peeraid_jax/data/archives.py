@@ -1,8 +1,9 @@
 """Readers of the public archives, as their authors published them.
 
 Each reader yields `(id, image, label)`: ids sort into the original order,
-images are PIL images in RGB. Members are read in memory and nothing is ever
-extracted, so no path inside an archive can name a file outside of it.
+images are PIL images in RGB, or encoded ones that stay as they are. Members
+are read in memory and nothing is ever extracted, so no path inside an archive
+can name a file outside of it.
 """
 
 import io
@@ -18,7 +19,7 @@ from PIL import Image
 
 from peeraid_jax.data import facts
 
-Example = tuple[str, Image.Image, int]
+Example = tuple[str, Image.Image | io.BytesIO, int]
 
 _CIFAR_BATCHES = {
   'cifar10': {
@@ -214,7 +215,79 @@ def _tiny_validation(tree: _Tree, label_of) -> Iterator[Example]:
     yield f'test_{int(match[2]):05d}', tree.image(member), label_of[wnid]
 
 
+def _imagenet_labels(file: str) -> list[str]:
+  """A list of class names that TFDS has: of all classes, or of the images."""
+  import tensorflow_datasets as tfds
+
+  path = tfds.core.tfds_path(f'datasets/imagenet2012/{file}')
+  return path.read_text().split()
+
+
+def read_imagenet(
+  name: str, paths: list[pathlib.Path], split: str
+) -> Iterator[Example]:
+  """Reads ImageNet-1k's archives; each image stays encoded as it is.
+
+  Args:
+    name: unused.
+    paths: `ILSVRC2012_img_train.tar`, which holds one archive per class, and
+      `ILSVRC2012_img_val.tar`, which holds 50,000 images.
+    split: 'train', or 'test': the official validation set.
+
+  Yields:
+    (file name, content, label); classes are numbered by their WordNet id.
+
+  Raises:
+    ValueError: an archive is broken or another one.
+  """
+  del name
+  word = 'train' if split == 'train' else 'val'
+  found = [p for p in paths if p.name == f'ILSVRC2012_img_{word}.tar']
+  if not found:
+    raise ValueError(
+      f'data.source={paths[0]} should be the folder that holds '
+      f'ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar'
+    )
+  label_of = {wnid: i for i, wnid in enumerate(_imagenet_labels('labels.txt'))}
+  try:
+    with tarfile.open(found[0]) as archive:
+      if split == 'train':
+        yield from _imagenet_train(archive, label_of, found[0])
+      else:
+        yield from _imagenet_validation(archive, label_of, found[0])
+  except (tarfile.TarError, EOFError, OSError) as error:
+    raise _foreign(found[0], f'a readable .tar ({error})') from error
+
+
+def _imagenet_train(archive, label_of, path) -> Iterator[Example]:
+  for member in archive:
+    wnid = pathlib.PurePath(member.name).stem
+    if wnid not in label_of or not member.isfile():
+      raise _foreign(path, f'{member.name} is the archive of no class')
+    with tarfile.open(fileobj=archive.extractfile(member)) as inner:
+      for image in inner:
+        content = inner.extractfile(image).read()
+        yield (
+          pathlib.PurePath(image.name).name,
+          io.BytesIO(content),
+          label_of[wnid],
+        )
+
+
+def _imagenet_validation(archive, label_of, path) -> Iterator[Example]:
+  wnids = _imagenet_labels('validation_labels.txt')
+  for member in archive:
+    name = pathlib.PurePath(member.name).name
+    match = re.fullmatch(r'ILSVRC2012_val_(\d{8})\.JPEG', name)
+    number = int(match[1]) if match else 0
+    if not 1 <= number <= len(wnids) or not member.isfile():
+      raise _foreign(path, f'{member.name} is no image of the validation set')
+    content = archive.extractfile(member).read()
+    yield name, io.BytesIO(content), label_of[wnids[number - 1]]
+
+
 READERS = {
+  'imagenet': read_imagenet,
   'cifar10': read_cifar,
   'cifar100': read_cifar,
   'svhn': read_svhn,

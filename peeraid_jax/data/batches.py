@@ -1,9 +1,11 @@
 """Batches as a pure function of (seed, step), made on the device.
 
 The data set lives on the device as uint8. A batch is a row of the epoch's
-order, gathered, cropped and flipped inside the compiled step.
+order, gathered, cropped and flipped inside the compiled step. What does not
+fit is read by the host, batch by batch, and enters the same step.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import chex
@@ -11,6 +13,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from peeraid_jax.data import stored
 
 
 class Classes(NamedTuple):
@@ -84,7 +88,7 @@ class Batch(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """Which examples make up a batch.
+  """Which examples of the resident data make up a batch.
 
   Attributes:
     index: int32 [B], rows of the resident data.
@@ -94,6 +98,29 @@ class Rows(NamedTuple):
 
   index: chex.Array
   position: chex.Array
+
+  def read(self, data: Resident) -> Batch:
+    """Gathers the examples as they are."""
+    return take(data, self.index)
+
+
+class Streamed(NamedTuple):
+  """A batch that the host has read: what `Rows` are to resident data.
+
+  Attributes:
+    images: uint8 [B, H, W, C].
+    labels: int32 [B].
+    position: int32 [B], as of `Rows`.
+  """
+
+  images: chex.Array
+  labels: chex.Array
+  position: chex.Array
+
+  def read(self, data) -> Batch:
+    """Returns the examples; there is no resident data."""
+    del data
+    return Batch(to_float(self.images), self.labels)
 
 
 def epoch_order(
@@ -146,6 +173,24 @@ def classes_of(labels: np.ndarray, num_classes: int) -> Classes:
 def keys_of(key: chex.PRNGKey, position: chex.Array) -> chex.PRNGKey:
   """Returns one key per example, [B], from a step's key."""
   return jax.vmap(jax.random.fold_in, (None, 0))(key, position)
+
+
+def read(
+  images: np.ndarray | stored.Stored, rows: np.ndarray
+) -> Iterator[np.ndarray]:
+  """Yields the images of each row of rows, on the host and as they are.
+
+  Args:
+    images: of a `Dataset`.
+    rows: int [batches, B].
+
+  Yields:
+    uint8 [B, H, W, C].
+  """
+  if isinstance(images, stored.Stored):
+    yield from images.batches(rows)
+  else:
+    yield from (images[row] for row in rows)
 
 
 def to_float(images: chex.Array) -> chex.Array:

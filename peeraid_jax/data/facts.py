@@ -2,18 +2,23 @@
 
 from typing import NamedTuple
 
+import ml_collections
+
 
 class Facts(NamedTuple):
   """Constants of a data set.
 
   Attributes:
-    shape: [H, W, C] of an image.
-    num_classes: number of labels.
-    train, test: number of examples of the complete data set.
-    tfds: its name among prepared TFDS data sets; None if it ships in a wheel.
+    shape: [H, W, C] of an image; H and W are 0 where images have any size,
+      and the config says to which they are cut.
+    num_classes: number of labels; 0: counted.
+    train, test: number of examples of the complete data set; 0: counted.
+    tfds: its name among prepared TFDS data sets; None if it is none.
     archives: files (or one folder) of which it can be prepared.
     url: public address of the folder that holds the archives.
     size: how much there is to download.
+    test_split: name of the split that is the test set here.
+    by_hand: it cannot be downloaded without an account.
   """
 
   shape: tuple[int, int, int]
@@ -24,6 +29,8 @@ class Facts(NamedTuple):
   archives: tuple[str, ...] = ()
   url: str = ''
   size: str = ''
+  test_split: str = 'test'
+  by_hand: bool = False
 
 
 DATASETS = {
@@ -69,6 +76,21 @@ DATASETS = {
     'http://cs231n.stanford.edu/',
     '237 MiB',
   ),
+  # Likewise.
+  'imagenet': Facts(
+    (0, 0, 3),
+    1000,
+    1_281_167,
+    50_000,
+    'imagenet2012',
+    ('ILSVRC2012_img_train.tar', 'ILSVRC2012_img_val.tar'),
+    'https://image-net.org/download-images: ',
+    '144 GiB',
+    test_split='validation',
+    by_hand=True,
+  ),
+  # One's own images, in a sub-folder per class.
+  'folder': Facts((0, 0, 3), 0, 0, 0),
 }
 
 
@@ -83,3 +105,20 @@ def get(name: str) -> Facts:
       f'data.name={name!r} is unknown; known: {", ".join(DATASETS)}'
     )
   return DATASETS[name]
+
+
+def of(data: ml_collections.ConfigDict) -> Facts:
+  """Returns the facts of a run's data: images cut to size, classes counted.
+
+  Args:
+    data: `config.data`.
+
+  Raises:
+    ValueError: as of `get`.
+  """
+  known = get(data.name)
+  if not known.shape[0]:
+    known = known._replace(
+      shape=(data.image_size, data.image_size, known.shape[2])
+    )
+  return known._replace(num_classes=known.num_classes or data.num_classes)

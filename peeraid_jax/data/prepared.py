@@ -13,6 +13,7 @@ _VERSIONS = {
   'cifar100': '3.0.2',
   'svhn': '3.1.0',
   'tinyimagenet': '1.0.0',
+  'imagenet': '5.1.0',
 }
 
 
@@ -44,9 +45,11 @@ def _find_archives(name: str, data_dir: str, source: str):
       return [path]
     inside = [path / w for w in wanted]
     return inside if all(p.exists() for p in inside) else [path]
-  found = [pathlib.Path(data_dir) / w for w in wanted]
-  if all(p.exists() for p in found):
-    return found
+  # The latter is where TFDS has archives put by hand.
+  for folder in (data_dir, pathlib.Path(data_dir) / 'downloads' / 'manual'):
+    found = [pathlib.Path(folder) / w for w in wanted]
+    if all(p.exists() for p in found):
+      return found
   folder = pathlib.Path(data_dir) / wanted[0].removesuffix('.zip')
   if wanted[0].endswith('.zip') and folder.is_dir():
     return [folder]
@@ -56,12 +59,16 @@ def _find_archives(name: str, data_dir: str, source: str):
 def _missing(name: str, data_dir: str) -> FileNotFoundError:
   known = facts.get(name)
   files = ' and '.join(known.url + a for a in known.archives)
+  download = ''
+  if not known.by_hand:
+    download = (
+      'let the program download it with --config.data.download=True; or '
+    )
   return FileNotFoundError(
     f'{name} is not in {data_dir} (data.dir). Either download {files} '
     f'({known.size}) into that folder, it is prepared at the next start; or '
-    'let the program download it with --config.data.download=True; or name '
-    'the folder of an existing TFDS copy with --config.data.dir=DIR or '
-    'TFDS_DATA_DIR.'
+    f'{download}name the folder of an existing TFDS copy with '
+    '--config.data.dir=DIR or TFDS_DATA_DIR.'
   )
 
 
@@ -76,9 +83,12 @@ def _builder(name: str, data_dir: str, paths):
   from tensorflow_datasets.core import registered
 
   known = facts.get(name)
+  image = tfds.features.Image(shape=known.shape, encoding_format='png')
+  if not known.shape[0]:
+    image = tfds.features.Image(encoding_format='jpeg')
   features = {
-    'id': tfds.features.Text(),
-    'image': tfds.features.Image(shape=known.shape, encoding_format='png'),
+    _id_of(name): tfds.features.Text(),
+    'image': image,
     'label': tfds.features.ClassLabel(num_classes=known.num_classes),
   }
 
@@ -93,11 +103,14 @@ def _builder(name: str, data_dir: str, paths):
       urls = {a: known.url + a for a in known.archives}
       fetched = dl_manager.download(urls)
       files = _named(fetched)
-    return {s: self._generate_examples(files, s) for s in ('train', 'test')}
+    return {
+      known.test_split if s == 'test' else s: self._generate_examples(files, s)
+      for s in ('train', 'test')
+    }
 
   def generate_examples(self, files, split):
     for key, image, label in archives.READERS[name](name, files, split):
-      yield key, {'id': key, 'image': image, 'label': label}
+      yield key, {_id_of(name): key, 'image': image, 'label': label}
 
   with registered.skip_registration():
     builder = type(
@@ -112,6 +125,11 @@ def _builder(name: str, data_dir: str, paths):
       },
     )
   return builder(data_dir=data_dir, file_format='array_record')
+
+
+def _id_of(name: str) -> str:
+  """The feature that sorts into the original order."""
+  return 'file_name' if name == 'imagenet' else 'id'
 
 
 def _named(fetched) -> list[pathlib.Path]:
@@ -142,7 +160,7 @@ def prepare(name: str, data_dir: str, *, source='', download=False) -> None:
   if _prepared_folder(name, data_dir):
     return
   paths = _find_archives(name, data_dir, source)
-  if paths is None and not download:
+  if paths is None and (facts.get(name).by_hand or not download):
     raise _missing(name, data_dir)
   try:
     os.makedirs(data_dir, exist_ok=True)
@@ -167,36 +185,120 @@ def read(name: str, split: str, data_dir: str):
   """
   # From the folder: by name, TFDS would start to download what is missing.
   folder = _prepared_folder(name, data_dir)
+  known = facts.get(name)
   try:
-    images, labels, ids = _read_all(folder, split, facts.get(name))
+    source = _data_source(folder, name, split)
+    images = np.empty((len(source), *known.shape), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    ids = []
+    for row, record in enumerate(_records(source)):
+      images[row] = record['image']
+      labels[row] = record['label']
+      # SVHN 3.0.0 has no id: it keeps the order of its file.
+      ids.append(record.get('id', b'%09d' % row))
   except Exception as error:  # Riegeli, Pillow and TFDS have no one class.
-    raise ValueError(
-      f'{folder} is damaged ({type(error).__name__}: {str(error)[:200]}). '
-      'Delete that folder: it is prepared again from the archive.'
-    ) from error
+    raise _damaged(folder, error) from error
   order = np.argsort(np.array(ids), kind='stable')
   return images[order], labels[order]
 
 
-def _read_all(folder: pathlib.Path, split: str, known: facts.Facts):
-  """Returns images, labels and ids, in the order of the files."""
+def _damaged(folder, error: Exception) -> ValueError:
+  return ValueError(
+    f'{folder} is damaged ({type(error).__name__}: {str(error)[:200]}). '
+    'Delete that folder: it is prepared again from the archive.'
+  )
+
+
+def _data_source(folder: pathlib.Path, name: str, split: str, **kwargs):
   import logging
 
   import tensorflow_datasets as tfds
 
   # TFDS advises to install OpenCV at each read; Pillow is fast enough.
   logging.getLogger('absl').setLevel(logging.ERROR)
-  source = tfds.builder_from_directory(folder).as_data_source(split)
-  images = np.empty((len(source), *known.shape), np.uint8)
-  labels = np.empty(len(source), np.int32)
-  ids = []
+  if split == 'test':
+    split = facts.get(name).test_split
+  builder = tfds.builder_from_directory(folder)
+  return builder.as_data_source(split, **kwargs)
+
+
+def _records(source):
+  """Yields all records, in the order of the files."""
   chunk = 4096
   for start in range(0, len(source), chunk):
     rows = range(start, min(start + chunk, len(source)))
-    records = source.__getitems__(list(rows))
-    for row, record in zip(rows, records, strict=True):
-      images[row] = record['image']
-      labels[row] = record['label']
-      # SVHN 3.0.0 has no id: it keeps the order of its file.
-      ids.append(record.get('id', b'%09d' % row))
-  return images, labels, ids
+    yield from source.__getitems__(list(rows))
+
+
+class Records:
+  """A `stored.Source` of a prepared split: encoded images by their record."""
+
+  def __init__(self, source, folder: pathlib.Path):
+    self._source, self._folder = source, folder
+
+  def read(self, row: int) -> tuple[bytes, str]:
+    """Returns an encoded image and what to call it.
+
+    Raises:
+      ValueError: the prepared file is damaged there.
+    """
+    try:
+      content = bytes(self._source[row]['image'])
+    except Exception as error:  # As above.
+      raise _damaged(self._folder, error) from error
+    return content, f'record {row} in {self._folder}'
+
+
+def open_split(name: str, split: str, data_dir: str):
+  """Opens a prepared split whose images stay on disk.
+
+  Labels are in the records: they are all read once, and kept in a small file
+  beside them.
+
+  Returns:
+    (source, its rows in the original order, int32 labels of these).
+
+  Raises:
+    ValueError: the prepared files are damaged.
+  """
+  import tensorflow_datasets as tfds
+
+  folder = _prepared_folder(name, data_dir)
+  index = folder / f'peeraid_index_{split}.npz'
+  try:
+    source = _data_source(
+      folder, name, split, decoders={'image': tfds.decode.SkipDecoding()}
+    )
+    found = _read_index(index, len(source))
+    if found is None:
+      labels, ids = [], []
+      for row, record in enumerate(_records(source)):
+        labels.append(record['label'])
+        ids.append(record.get(_id_of(name), b'%09d' % row))
+      order = np.argsort(np.array(ids), kind='stable')
+      found = order, np.array(labels, np.int32)[order]
+      _write_index(index, *found)
+  except Exception as error:  # As above.
+    raise _damaged(folder, error) from error
+  return Records(source, folder), *found
+
+
+def _read_index(path: pathlib.Path, count: int):
+  """Returns what `_write_index` wrote; None where it is of no use."""
+  try:
+    with np.load(path) as found:
+      order, labels = found['order'], found['labels']
+  except Exception:  # Missing or damaged: NumPy raises whatever.
+    return None
+  fits = order.shape == labels.shape == (count,)
+  return (order, labels) if fits else None
+
+
+def _write_index(path: pathlib.Path, order, labels) -> None:
+  """Saves an index, unless the folder is not to be written."""
+  beside = path.with_name(f'{path.stem}.{os.getpid()}.npz')
+  try:
+    np.savez(beside, order=order, labels=labels)
+    os.replace(beside, path)
+  except OSError:
+    beside.unlink(missing_ok=True)

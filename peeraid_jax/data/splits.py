@@ -6,7 +6,10 @@ import numpy as np
 
 
 class Dataset(NamedTuple):
-  """Images in memory: uint8 [N, H, W, C], and their labels: int32 [N]."""
+  """Images, uint8 [N, H, W, C], and their labels, int32 [N].
+
+  Images are an array, or a `stored.Stored` that looks like one.
+  """
 
   images: np.ndarray
   labels: np.ndarray
@@ -22,10 +25,13 @@ def _stratified_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
   order = rng.permutation(len(labels))
   # Rank of each example within its class, as a share of the class: the
   # smallest shares are a sample in which no class is off by more than one.
+  by_class = order[np.argsort(labels[order], kind='stable')]
+  _, first, counts = np.unique(
+    labels[by_class], return_index=True, return_counts=True
+  )
+  within = np.arange(len(labels)) - np.repeat(first, counts)
   ranks = np.empty(len(labels))
-  for label in np.unique(labels):
-    rows = order[labels[order] == label]
-    ranks[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+  ranks[by_class] = (within + 0.5) / np.repeat(counts, counts)
   return np.sort(order[np.argsort(ranks[order], kind='stable')[:count]])
 
 

@@ -27,6 +27,19 @@ MODELS = {
   'resnet50': _partial(
     resnet.ResNet, stage_sizes=(3, 4, 6, 3), block=resnet.Bottleneck
   ),
+  # For 224x224 pixels; the stride of a bottleneck is in its 3x3 convolution.
+  'resnet18_imagenet': _partial(
+    resnet.ResNet,
+    stage_sizes=(2, 2, 2, 2),
+    block=resnet.BasicBlock,
+    imagenet_stem=True,
+  ),
+  'resnet50_imagenet': _partial(
+    resnet.ResNet,
+    stage_sizes=(3, 4, 6, 3),
+    block=resnet.Bottleneck,
+    imagenet_stem=True,
+  ),
   # PeerAiD's and RobustBench's: raw shortcuts, nothing before pooling.
   'preactresnet18': _partial(_pre_act, stem_norm=False),
   # Rice et al., AWP, AKD2: activated shortcuts and a final norm.
@@ -50,6 +63,7 @@ NORMALIZATIONS = {
   'none': None,
   'half': (0.5, 0.5),  # to [-1, 1]: AGKD-BML
   'cifar10': ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+  'imagenet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
   'cifar100': ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 

@@ -1,4 +1,4 @@
-"""ResNets for small images: a 3x3 stem, no max-pool.
+"""ResNets: for small images a 3x3 stem and no max-pool, or ImageNet's stem.
 
 References:
   He et al., Deep Residual Learning, 2016; Identity Mappings in Deep Residual
@@ -95,19 +95,22 @@ class ResNet(nn.Module):
     stage_sizes: blocks per stage.
     block: (channels, stride, layers) -> module.
     width: channels of the first stage.
+    imagenet_stem: 7x7 at stride 2 and a max-pool at stride 2, as published,
+      instead of 3x3.
     stem_norm: norm and ReLU after the stem (post-activation networks).
     final_norm: norm and ReLU before pooling.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
     normalization: (mean, std) of the images, or None.
     remat: keep only what enters a block, and compute its inside again for the
-      gradient: less memory, a third more time.
+      gradient: less memory, more work.
   """
 
   num_classes: int
   stage_sizes: tuple[int, ...]
   block: Callable[..., nn.Module]
   width: int = 64
+  imagenet_stem: bool = False
   stem_norm: bool = True
   final_norm: bool = False
   dtype: Any = jnp.float32
@@ -120,11 +123,14 @@ class ResNet(nn.Module):
     made = layers.make_layers(
       self, train=train, kernel_init=layers.torch_default_init
     )
-    x = made.conv(self.width, 3, name='stem_conv')(
+    size, stride = (7, 2) if self.imagenet_stem else (3, 1)
+    x = made.conv(self.width, size, stride, name='stem_conv')(
       layers.normalised(self, images)
     )
     if self.stem_norm:
       x = nn.relu(made.norm(name='stem_norm')(x))
+    if self.imagenet_stem:
+      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     block = layers.remat_if(self, self.block)
     for stage, size in enumerate(self.stage_sizes):
       for index in range(size):
