@@ -92,7 +92,7 @@ def base(
   data.flip = True  # mirror half of the training images
   # Images on disk, decoded as their batch comes, instead of on the device.
   data.stream = False
-  data.threads = 16  # that decode then, in each process
+  data.threads = 0  # that decode then, in each process; 0: one per core
   # 'pad': a crop of the padded image; or, of streamed images, 'resized': a
   # part of random area and aspect, scaled, without padding.
   data.crop = 'pad'

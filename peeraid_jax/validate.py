@@ -62,7 +62,7 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   yield 'data.train_examples', _whole(0)
   yield 'data.validation_examples', _whole(1)
   yield 'data.padding', _whole(0)
-  yield 'data.threads', _whole(1)
+  yield 'data.threads', _whole(0)
   yield 'data.crop', _one_of('pad', 'resized')
   yield (
     'data.crop_area',

@@ -275,7 +275,7 @@ class ConfigTest(parameterized.TestCase):
     ('data__crop', 'centre', "one of 'pad', 'resized'"),
     ('data__crop_area', (0.5, 0.1), 'two rising numbers'),
     ('data__centre_fraction', 0.0, 'a number above 0'),
-    ('data__threads', 0, 'at least 1'),
+    ('data__threads', -1, 'at least 0'),
     ('eval__checkpoint', 'last', "one of 'best', 'latest'"),
   )
   def test_values_out_of_range(self, field, value, says):

@@ -32,7 +32,7 @@ def load(
   stream: bool = False,
   image_size: int = 0,
   fraction: float = 0.875,
-  threads: int = 16,
+  threads: int = 0,
 ) -> Dataset:
   """Loads a split of a data set, in its original order.
 
@@ -49,7 +49,7 @@ def load(
     stream: leave the images on disk, to be decoded when they are looked at.
     image_size: height and width to which images of any size are cut.
     fraction: as in `stored.centre_crop`.
-    threads: that decode at the same time.
+    threads: that decode at the same time; 0: one per core.
 
   Returns:
     The `Dataset`: images uint8 [N, H, W, C], labels int32 [N].

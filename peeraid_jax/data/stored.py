@@ -9,6 +9,7 @@ processes, reads the same images with the same crops.
 import contextlib
 import io
 import math
+import os
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -126,7 +127,7 @@ class Stored:
     rows: int [N], of the source.
     size: height and width.
     fraction: as in `centre_crop`.
-    threads: that decode at the same time.
+    threads: that decode at the same time; 0: one per core.
   """
 
   dtype = np.dtype(np.uint8)
@@ -138,10 +139,11 @@ class Stored:
     size: int,
     *,
     fraction: float = 0.875,
-    threads: int = 16,
+    threads: int = 0,
   ):
     self._source, self._rows = source, np.asarray(rows)
-    self._size, self._fraction, self._threads = size, fraction, threads
+    self._size, self._fraction = size, fraction
+    self._threads = threads or len(os.sched_getaffinity(0))
 
   @property
   def shape(self) -> tuple[int, int, int, int]:

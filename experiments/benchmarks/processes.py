@@ -1,0 +1,131 @@
+"""What a second process costs: PeerAiD's step by one and by two.
+
+python -m experiments.benchmarks.processes
+
+Each process has one core of this machine and 64 images of a step; two meet in
+an all-reduce (gloo, 127.0.0.1). Ideal is the time of one. In turns; what was
+measured goes to experiments/results/benchmarks/processes.json.
+"""
+
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from peeraid_jax import results as results_lib
+
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'pairs of measurements')
+_STEPS = flags.DEFINE_integer('steps', 6, 'timed in each')
+_WORKER = flags.DEFINE_string('worker', '', 'internal: PORT,COUNT,INDEX')
+_RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
+_OUT = flags.DEFINE_string('out', str(_RESULT / 'processes.json'), 'the result')
+
+EACH = 64
+WIDTH = 16
+
+
+def work(port: str, count: int, index: int) -> None:
+  """Takes steps as one of `count` processes; prints seconds of each."""
+  os.sched_setaffinity(0, {index})
+  if count > 1:
+    jax.distributed.initialize(f'127.0.0.1:{port}', count, index)
+  from configs import cifar10
+  from peeraid_jax import build, parallel, step
+  from peeraid_jax.data import batches
+
+  config = cifar10.get_config()
+  config.model.width = WIDTH
+  rng = np.random.default_rng(0)
+  size = EACH * count
+  data = parallel.replicate(
+    batches.Resident(
+      rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8),
+      rng.integers(0, 10, size).astype(np.int32),
+    )
+  )
+  rows = parallel.split(np.arange(size, dtype=np.int32))
+  rows = batches.Rows(rows, rows)
+  state = parallel.replicate(build.state(config))
+  take = step.compile_train_step(build.train_step(config, 1))
+  seconds = []
+  for _ in range(_STEPS.value + 2):
+    begun = time.perf_counter()
+    state, values = take(state, rows, data, jax.random.key(0))
+    jax.block_until_ready(values)
+    seconds.append(time.perf_counter() - begun)
+  # The first ones compile and warm up.
+  print(json.dumps(seconds[2:]), flush=True)
+
+
+def measure(count: int) -> list[float]:
+  """Returns seconds of the steps of process 0 of `count`."""
+  with socket.socket() as made:
+    made.bind(('127.0.0.1', 0))
+    port = made.getsockname()[1]
+  started = [
+    subprocess.Popen(
+      [
+        sys.executable,
+        '-m',
+        'experiments.benchmarks.processes',
+        f'--worker={port},{count},{index}',
+        f'--steps={_STEPS.value}',
+      ],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+    )
+    for index in range(count)
+  ]
+  printed = [process.communicate()[0] for process in started]
+  return json.loads(printed[0].strip().splitlines()[-1])
+
+
+def main(argv) -> None:
+  """Measures one and two processes in turns."""
+  del argv
+  if _WORKER.value:
+    port, count, index = _WORKER.value.split(',')
+    work(port, int(count), int(index))
+    return
+  rounds = [(measure(1), measure(2)) for _ in range(_ROUNDS.value)]
+  ratios = [
+    statistics.median(two) / statistics.median(one) for one, two in rounds
+  ]
+  measured = {
+    'one_process_seconds': [one for one, _ in rounds],
+    'two_processes_seconds': [two for _, two in rounds],
+    'time_of_two_over_one': {
+      'median': statistics.median(ratios),
+      'min': min(ratios),
+      'max': max(ratios),
+    },
+  }
+  print(measured)
+  out = pathlib.Path(_OUT.value)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  results_lib.write(
+    out,
+    {
+      'what': "PeerAiD's step by one process, and by two with twice the images",
+      'network': f'resnet18 of width {WIDTH}, PGD-10, 32x32',
+      'images_per_process': EACH,
+      'cores_per_process': 1,
+      'measured': measured,
+      'commit': results_lib.commit(),
+      'device': results_lib.device(),
+      'versions': results_lib.versions(),
+    },
+  )
+
+
+if __name__ == '__main__':
+  app.run(main)
