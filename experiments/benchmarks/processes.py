@@ -2,9 +2,10 @@
 
 python -m experiments.benchmarks.processes
 
-Each process has one core of this machine and 64 images of a step; two meet in
-an all-reduce (gloo, 127.0.0.1). Ideal is the time of one. In turns; what was
-measured goes to experiments/results/benchmarks/processes.json.
+Each process has one core of this machine and 64 images of a step. One alone;
+two that know nothing of each other, which shows what the cores take from each
+other; and two that are one run, and meet in all-reduces (gloo, 127.0.0.1). In
+turns; what was measured goes to experiments/results/benchmarks/processes.json.
 """
 
 import json
@@ -24,7 +25,7 @@ from peeraid_jax import results as results_lib
 
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'pairs of measurements')
 _STEPS = flags.DEFINE_integer('steps', 6, 'timed in each')
-_WORKER = flags.DEFINE_string('worker', '', 'internal: PORT,COUNT,INDEX')
+_WORKER = flags.DEFINE_string('worker', '', 'internal: PORT,COUNT,INDEX,CORE')
 _RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
 _OUT = flags.DEFINE_string('out', str(_RESULT / 'processes.json'), 'the result')
 
@@ -32,9 +33,9 @@ EACH = 64
 WIDTH = 16
 
 
-def work(port: str, count: int, index: int) -> None:
+def work(port: str, count: int, index: int, core: int) -> None:
   """Takes steps as one of `count` processes; prints seconds of each."""
-  os.sched_setaffinity(0, {index})
+  os.sched_setaffinity(0, {core})
   if count > 1:
     jax.distributed.initialize(f'127.0.0.1:{port}', count, index)
   from configs import cifar10
@@ -65,8 +66,8 @@ def work(port: str, count: int, index: int) -> None:
   print(json.dumps(seconds[2:]), flush=True)
 
 
-def measure(count: int) -> list[float]:
-  """Returns seconds of the steps of process 0 of `count`."""
+def measure(processes: int, *, together: bool) -> list[float]:
+  """Returns seconds of the steps of one of several processes."""
   with socket.socket() as made:
     made.bind(('127.0.0.1', 0))
     port = made.getsockname()[1]
@@ -76,14 +77,16 @@ def measure(count: int) -> list[float]:
         sys.executable,
         '-m',
         'experiments.benchmarks.processes',
-        f'--worker={port},{count},{index}',
+        f'--worker={port},{processes},{core},{core}'
+        if together
+        else f'--worker={port},1,0,{core}',
         f'--steps={_STEPS.value}',
       ],
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
       text=True,
     )
-    for index in range(count)
+    for core in range(processes)
   ]
   printed = [process.communicate()[0] for process in started]
   return json.loads(printed[0].strip().splitlines()[-1])
@@ -93,21 +96,34 @@ def main(argv) -> None:
   """Measures one and two processes in turns."""
   del argv
   if _WORKER.value:
-    port, count, index = _WORKER.value.split(',')
-    work(port, int(count), int(index))
+    port, *numbers = _WORKER.value.split(',')
+    work(port, *map(int, numbers))
     return
-  rounds = [(measure(1), measure(2)) for _ in range(_ROUNDS.value)]
-  ratios = [
-    statistics.median(two) / statistics.median(one) for one, two in rounds
-  ]
+  kinds = {
+    'one': (1, False),
+    'two_apart': (2, False),
+    'two_together': (2, True),
+  }
+  seconds = {name: [] for name in kinds}
+  for _ in range(_ROUNDS.value):
+    for name, (count, together) in kinds.items():
+      seconds[name].append(measure(count, together=together))
+
+  def ratios(above: str, below: str) -> dict[str, float]:
+    found = [
+      statistics.median(a) / statistics.median(b)
+      for a, b in zip(seconds[above], seconds[below], strict=True)
+    ]
+    return {
+      'median': statistics.median(found),
+      'min': min(found),
+      'max': max(found),
+    }
+
   measured = {
-    'one_process_seconds': [one for one, _ in rounds],
-    'two_processes_seconds': [two for _, two in rounds],
-    'time_of_two_over_one': {
-      'median': statistics.median(ratios),
-      'min': min(ratios),
-      'max': max(ratios),
-    },
+    'seconds_per_step': seconds,
+    'two_apart_over_one': ratios('two_apart', 'one'),
+    'two_together_over_two_apart': ratios('two_together', 'two_apart'),
   }
   print(measured)
   out = pathlib.Path(_OUT.value)
