@@ -3,10 +3,12 @@
 python -m experiments.scaling                 prints the page
 python -m experiments.scaling experiments/scaling.md  writes it
 
-Nothing here is measured. FLOPs, parameters and batch norms are counted in the
-networks; rates are the assumptions below.
+FLOPs, activations, parameters and batch norms are counted in the networks;
+rates are the assumptions below. What a second process costs is measured, by
+experiments/benchmarks/processes.py.
 """
 
+import json
 import math
 import pathlib
 import sys
@@ -25,11 +27,13 @@ PASSES = 1 + 10 * 2 + 3 + 3 + 3
 # Passes that normalise by batch statistics, which devices average: one
 # all-reduce per norm forward, one backward.
 NORM_PASSES = 3
+BYTES = 2  # of an activation or a kernel's weight: bfloat16
 # Gradients of student and peer, float32.
 TRAINED = 2
 DEVICES = (1, 2, 8, 16, 64, 256, 1024)
 BATCH = 128  # of one device, where the batch grows with the devices
 GLOBAL = 1024  # of all, where it does not
+PROCESSES = pathlib.Path(__file__).parent / 'results/benchmarks/processes.json'
 
 
 class Machine(NamedTuple):
@@ -38,6 +42,7 @@ class Machine(NamedTuple):
   Attributes:
     name: of the device.
     rate: FLOP/s that a convolutional network is assumed to reach.
+    memory: bytes/s that it is assumed to read and write.
     inside: devices that share fast links.
     fast, slow: bytes/s per device and direction, inside and outside.
     fast_latency, slow_latency: seconds of a small all-reduce.
@@ -45,6 +50,7 @@ class Machine(NamedTuple):
 
   name: str
   rate: float
+  memory: float
   inside: int
   fast: float
   slow: float
@@ -53,8 +59,26 @@ class Machine(NamedTuple):
 
 
 MACHINES = (
-  Machine('H200, 8 per node', 0.4 * 790e12, 8, 450e9, 50e9, 15e-6, 40e-6),
-  Machine('TPU v5e, one pod slice', 0.4 * 197e12, 256, 90e9, 6e9, 10e-6, 60e-6),
+  Machine(
+    'H200, 8 per node',
+    0.4 * 790e12,
+    0.8 * 4.8e12,
+    8,
+    450e9,
+    50e9,
+    15e-6,
+    40e-6,
+  ),
+  Machine(
+    'TPU v5e, one pod slice',
+    0.4 * 197e12,
+    0.8 * 819e9,
+    256,
+    90e9,
+    6e9,
+    10e-6,
+    60e-6,
+  ),
 )
 
 
@@ -63,6 +87,7 @@ class Network(NamedTuple):
 
   name: str
   flops: float
+  activations: float
   parameters: int
   norms: int
 
@@ -77,6 +102,7 @@ def network(name: str) -> Network:
   return Network(
     name,
     flops.count(forward, variables, images),
+    flops.activations(forward, variables, images),
     sum(math.prod(x.shape) for x in leaves),
     len(jax.tree.leaves(variables['batch_stats'])) // 2,
   )
@@ -89,7 +115,9 @@ def seconds(net: Network, machine: Machine, devices: int, batch: int):
     (computing, gradients' all-reduce, batch norms' all-reduces), none of them
     hidden behind another.
   """
-  computing = PASSES * net.flops * batch / machine.rate
+  working = PASSES * net.flops * batch / machine.rate
+  moved = PASSES * BYTES * (net.activations * batch + net.parameters)
+  computing = max(working, moved / machine.memory)
   if devices == 1:
     return computing, 0.0, 0.0
   # A ring: each byte is sent about twice; the slowest link decides.
@@ -151,32 +179,46 @@ def page() -> str:
   parts = [
     '# Scaling, computed',
     'Made by `python -m experiments.scaling experiments/scaling.md`. **Nothing '
-    'on this page is measured**: it says what PeerAiD’s step should cost, and '
-    'where it stops to scale.',
+    'but its last section is measured**: it says what PeerAiD’s step should '
+    'cost, and where it stops to scale.',
     f'The model: a step takes {PASSES} forward passes per image (ten attack '
     'steps of two, the peer’s clean prediction, three training passes of '
-    'three); then an all-reduce of the gradients of student and peer '
+    'three), each of which works and reads and writes what its convolutions '
+    'need in bfloat16 (norms and activations are fused into them): what takes '
+    'longer decides. Then an all-reduce of the gradients of student and peer '
     '(float32, a ring over the slowest link); and two small all-reduces per '
     'batch norm and training pass, which are all latency. Nothing overlaps, '
     'input costs nothing (it lives on the device), and a smaller batch per '
     'device is as efficient as a large one: the last column is kinder than '
     'the truth.',
-    _row(['network', 'forward, GFLOP', 'parameters', 'batch norms']),
+    _row(
+      [
+        'network',
+        'forward, GFLOP',
+        'activations, MB',
+        'parameters',
+        'batch norms',
+        'all-reduced, MB',
+      ]
+    ),
   ]
-  parts[-1] += '\n' + _row(['---', '---:', '---:', '---:'])
+  parts[-1] += '\n' + _row(['---', *['---:'] * 5])
   for net in nets:
     parts[-1] += '\n' + _row(
       [
         net.name,
         f'{net.flops / 1e9:.2f}',
+        f'{BYTES * net.activations / 1e6:.1f}',
         f'{net.parameters:,}',
         str(net.norms),
+        f'{4 * net.parameters * TRAINED / 1e6:.0f}',
       ]
     )
   for machine in MACHINES:
     parts.append(
       f'## {machine.name}\n\nAssumed: {machine.rate / 1e12:.0f} TFLOP/s '
-      f'reached (40 % of the matrix rate in bfloat16), {machine.inside} '
+      f'reached (40 % of the matrix rate in bfloat16), '
+      f'{machine.memory / 1e12:.2f} TB/s of memory (80 %), {machine.inside} '
       f'devices with {machine.fast / 1e9:.0f} GB/s each way and '
       f'{machine.slow / 1e9:.0f} GB/s beyond them, '
       f'{1e6 * machine.fast_latency:.0f} and {1e6 * machine.slow_latency:.0f} '
@@ -184,7 +226,32 @@ def page() -> str:
     )
     for net in nets:
       parts.append(f'**{net.name}**\n\n{table(net, machine)}')
+  parts.append(_measured())
   return '\n\n'.join(parts) + '\n'
+
+
+def _measured() -> str:
+  """Says what a second process costs, as its benchmark has found."""
+  found = json.loads(PROCESSES.read_text())
+  apart, together = (
+    found['measured'][name]
+    for name in ('two_apart_over_one', 'two_together_over_two_apart')
+  )
+  rounds = len(found['measured']['seconds_per_step']['one'])
+  return (
+    '## Measured: one process and two\n\n'
+    f'{found["network"]}, {found["images_per_process"]} images and '
+    f'{found["cores_per_process"]} core for each, on {found["device"]}, '
+    f'commit {found["commit"][:8]}; medians of {rounds} rounds. Two processes '
+    'that know nothing of each other take '
+    f'{apart["median"]:.2f} times as long per step as one alone '
+    f'({apart["min"]:.2f} to {apart["max"]:.2f}): cores share what they have. '
+    f'Two that are one run take {together["median"]:.2f} times as long as '
+    f'those ({together["min"]:.2f} to {together["max"]:.2f}): gloo over TCP, we '
+    'think because its threads share the core with the computation. So '
+    'small networks on CPUs are better off in one process; it says nothing of '
+    'GPUs and TPUs, where we have not measured.'
+  )
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""FLOPs of a program, counted in its convolutions and matrix products.
+"""FLOPs and bytes of a program, in its convolutions and matrix products.
 
 As papers count: two per multiply-add, the zeros of a padding included, those
 between the rows of a strided convolution's gradient not, and nothing for what
@@ -31,6 +31,15 @@ def _product(eqn) -> float:
 _COUNTED = {'conv_general_dilated': _convolution, 'dot_general': _product}
 
 
+def _activations(eqn) -> float:
+  """Values that enter and leave, without the kernel."""
+  shapes = (eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape)
+  return float(sum(map(math.prod, shapes)))
+
+
+_ACTIVATIONS = dict.fromkeys(_COUNTED, _activations)
+
+
 def _inside(value: Any):
   """Yields the programs in an equation's parameter."""
   if hasattr(value, 'eqns'):
@@ -42,16 +51,16 @@ def _inside(value: Any):
       yield from _inside(item)
 
 
-def _count(program) -> float:
+def _count(program, costs) -> float:
   total = 0.0
   for eqn in program.eqns:
     name = eqn.primitive.name
-    if name in _COUNTED:
-      total += _COUNTED[name](eqn)
+    if name in costs:
+      total += costs[name](eqn)
       continue
     times = eqn.params.get('length', 1) if name == 'scan' else 1
     for value in eqn.params.values():
-      total += times * sum(_count(inner) for inner in _inside(value))
+      total += times * sum(_count(inner, costs) for inner in _inside(value))
   return total
 
 
@@ -62,7 +71,19 @@ def count(function, *arguments) -> float:
     function: traceable by JAX.
     *arguments: arrays, or their shapes.
   """
+  return _count(_needed(function, *arguments), _COUNTED)
+
+
+def activations(function, *arguments) -> float:
+  """Returns how many values convolutions and products read and write.
+
+  Kernels are not among them. Arguments are those of `count`.
+  """
+  return _count(_needed(function, *arguments), _ACTIVATIONS)
+
+
+def _needed(function, *arguments):
   program = jax.make_jaxpr(function)(*arguments).jaxpr
   # Without the weight gradients of an attack, which the compiler drops.
   needed, _ = pe.dce_jaxpr(program, [True] * len(program.outvars))
-  return _count(needed)
+  return needed
