@@ -247,8 +247,8 @@ def _measured() -> str:
     f'{apart["median"]:.2f} times as long per step as one alone '
     f'({apart["min"]:.2f} to {apart["max"]:.2f}): cores share what they have. '
     f'Two that are one run take {together["median"]:.2f} times as long as '
-    f'those ({together["min"]:.2f} to {together["max"]:.2f}): gloo over TCP, we '
-    'think because its threads share the core with the computation. So '
+    f'those ({together["min"]:.2f} to {together["max"]:.2f}): gloo over TCP, '
+    'we think because its threads share the core with the computation. So '
     'small networks on CPUs are better off in one process; it says nothing of '
     'GPUs and TPUs, where we have not measured.'
   )
