@@ -74,12 +74,18 @@ class OracleTest(parameterized.TestCase):
     self.assertGreater(np.mean(ours.argmax(-1) == self.labels), 0.9)
 
   @parameterized.parameters(
-    *(('Linf', name) for name in NAMES),
-    ('L2', 'apgd_ce'),
-    ('L2', 'fab_t'),
-    ('L1', 'fab_t'),
+    # Seeds of a mean over 1,000 points differ by 0.0015 in Linf and L2, 0.004
+    # for Square in L2, 0.006 in L1 (one standard deviation): allowed are about
+    # three standard errors of the difference of two means.
+    *(('Linf', name, 0.004) for name in NAMES),
+    ('L2', 'apgd_ce', 0.004),
+    ('L2', 'fab_t', 0.004),
+    ('L2', 'square', 0.008),
+    ('L1', 'apgd_ce', 0.014),
+    ('L1', 'fab_t', 0.004),
+    ('L1', 'square', 0.014),
   )
-  def test_one_attack(self, norm, name):
+  def test_one_attack(self, norm, name, tolerance):
     alone = {'version': 'custom', 'attacks': (name,), 'restarts': 1}
     # FAB-T draws nothing.
     seeds = range(1 if name == 'fab_t' else 3)
@@ -89,9 +95,7 @@ class OracleTest(parameterized.TestCase):
       for seed in seeds
     ]
     self.assertBetween(np.mean(theirs), 0.1, 0.9)
-    # Seeds of APGD differ by 0.0015 (one standard deviation): this is three
-    # standard errors of the difference of two means.
-    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.004)
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=tolerance)
     same = np.mean(ours[0] == theirs[0])
     if name == 'fab_t':
       self.assertGreaterEqual(same, 0.998)
@@ -100,13 +104,15 @@ class OracleTest(parameterized.TestCase):
       expected = np.mean(theirs[1] == theirs[2])
       self.assertGreaterEqual(same, expected - 0.01)
 
-  def test_standard(self):
-    norm = 'Linf'
+  @parameterized.parameters(
+    ('Linf', 0.002, 0.997), ('L2', 0.003, 0.995), ('L1', 0.008, 0.98)
+  )
+  def test_standard(self, norm, tolerance, alike):
     ours = self._ours(norm)
     theirs = self._theirs(norm, version='standard', seed=0)
     self.assertBetween(np.mean(theirs), 0.1, 0.9)
-    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.002)
-    self.assertGreaterEqual(np.mean(ours == theirs), 0.997)
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=tolerance)
+    self.assertGreaterEqual(np.mean(ours == theirs), alike)
 
 
 if __name__ == '__main__':

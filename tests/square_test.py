@@ -67,6 +67,18 @@ class SquareTest(chex.TestCase, parameterized.TestCase):
       np.linalg.norm(delta, order, axis=-1).max(), epsilon * (1 + 1e-4)
     )
 
+  def test_the_first_image_fills_the_ball_in_l1(self):
+    """Also where half of the pixels can go one way only."""
+    fn, _ = linear.network(3)
+    images = np.full((4, *linear.SHAPE), 0.5, np.float32)
+    images[:, ::2] = 0
+    labels = np.asarray(fn(images)).argmax(-1)
+    state = square.begin(
+      fn, images, labels, jax.random.key(0), epsilon=0.8, norm='L1'
+    )
+    delta = np.abs(np.asarray(state.images) - images).sum((1, 2, 3))
+    np.testing.assert_allclose(delta, 0.8, rtol=1e-4)
+
   def test_parts_equal_the_whole(self):
     fn, _ = linear.network(3)
     images, labels = linear.points(fn, wrong=0)

@@ -109,7 +109,7 @@ def _lengths(x, norm, axes):
 
 
 def _scaled(images, delta, *, epsilon, norm):
-  """Images with a perturbation that uses the whole radius; [H, W, C] each."""
+  """Images with a perturbation that fills the ball; [H, W, C] each."""
   if norm == 'L2':
     length = _lengths(delta, norm, (0, 1, 2))
     return jnp.clip(images + epsilon * delta / (length + 1e-12), 0, 1)
@@ -144,8 +144,6 @@ def _first(image, key, *, epsilon, norm):
   patch = grid[..., None] * signs
   delta = jnp.zeros_like(image)
   delta = jax.lax.dynamic_update_slice(delta, patch, (top, left, 0))
-  if norm == 'L1':
-    delta *= epsilon / (jnp.sum(jnp.abs(delta)) + 1e-12)
   return _scaled(image, delta, epsilon=epsilon, norm=norm)
 
 
@@ -200,7 +198,9 @@ def _proposal(image, best, key, side, canvas, *, epsilon, norm):
     unused = jnp.maximum(epsilon**2 - used**2, 0) / channels
     budget = jnp.sqrt(unused + held**2)
   else:
-    budget = jnp.maximum(epsilon - used, 0) / channels + held
+    # More than there is, with several channels: the projection decides which
+    # of it stays, as in AutoAttack.
+    budget = jnp.maximum(epsilon - used, 0) + channels * held
   new *= budget / (_lengths(new, norm, (0, 1)) + 1e-12)
   delta = jnp.where(inside, new, jnp.where(both, 0, delta))
   return _scaled(image, delta, epsilon=epsilon, norm=norm)
