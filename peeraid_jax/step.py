@@ -120,19 +120,24 @@ def make_train_step(
     if microbatches == 1:
       return function(nets, parts)
 
-    def body(stats, part):
-      current = {
+    def with_stats(stats):
+      return {
         role: net.replace(batch_stats=stats[role]) for role, net in nets.items()
       }
-      moved, sums = function(current, part)
-      return {role: net.batch_stats for role, net in moved.items()}, sums
+
+    def body(carry, part):
+      stats, total = carry
+      moved, sums = function(with_stats(stats), part)
+      stats = {role: net.batch_stats for role, net in moved.items()}
+      return (stats, jax.tree.map(jnp.add, total, sums)), None
 
     stats = {role: net.batch_stats for role, net in nets.items()}
-    stats, sums = jax.lax.scan(body, stats, parts)
-    nets = {
-      role: net.replace(batch_stats=stats[role]) for role, net in nets.items()
-    }
-    return nets, jax.tree.map(lambda x: x.mean(0), sums)
+    first = jax.tree.map(lambda x: x[0], parts)
+    _, shapes = jax.eval_shape(function, nets, first)
+    # One sum, and not the gradients of each part beside each other.
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    (stats, total), _ = jax.lax.scan(body, (stats, zeros), parts)
+    return with_stats(stats), jax.tree.map(lambda x: x / microbatches, total)
 
   def step(state, rows, data, key):
     begun = {role: state.nets[role] for role in roles}
