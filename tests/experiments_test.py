@@ -13,6 +13,7 @@ from absl.testing import absltest, parameterized
 
 from experiments import run, runs, scaling, tables
 from experiments.benchmarks import flops
+from experiments.benchmarks import page as benchmarks
 from peeraid_jax import config as config_lib
 from peeraid_jax import models, teachers, validate
 
@@ -190,6 +191,7 @@ class ScalingTest(parameterized.TestCase):
   def test_the_page_is_what_the_program_makes(self):
     page = (ROOT / 'experiments/scaling.md').read_text()
     self.assertEqual(page, scaling.page())
+    self.assertEqual(benchmarks.PAGE.read_text(), benchmarks.page())
 
 
 if __name__ == '__main__':
