@@ -34,9 +34,8 @@ def _memory(found: dict) -> str:
       f'{m["state_bytes"] / 2**30:.2f}',
       f'{m["temporary_bytes"] / 2**30:.2f}',
       f'{m["flops_per_image"] / 1e9:.0f}',
-      f'{m["compile_seconds"]:.0f}',
     ]
-    for label, m in found['measured'].items()
+    for label, m in sorted(found['measured'].items())
   ]
   commits = sorted({m['commit'][:8] for m in found['measured'].values()})
   return (
@@ -44,12 +43,8 @@ def _memory(found: dict) -> str:
     "PeerAiD's step on CIFAR-10, compiled for one device and not run: what "
     "XLA's buffer assignment keeps beside the state (student, peer, average, "
     'momenta) at the worst moment, and the work of the program. Another '
-    "backend's numbers differ. Compiling shared the machine with other runs: "
-    'its times are upper bounds.\n\n'
-    + _table(
-      ['step', 'state, GiB', 'temporary, GiB', 'GFLOP/image', 'compiling, s'],
-      rows,
-    )
+    "backend's numbers differ.\n\n"
+    + _table(['step', 'state, GiB', 'temporary, GiB', 'GFLOP/image'], rows)
     + f'\n\n`python -m experiments.benchmarks.memory`; {_where(found)}; commit '
     f'{", ".join(commits)}.'
   )
@@ -117,7 +112,9 @@ def _autoattack(found: dict) -> str:
     f'{found["what"]}; {found["network"]}, {found["points"]} points in batches '
     f'of {found["batch_size"]}, {found["norm"]}, epsilon {found["epsilon"]}; '
     f'both with all cores (PyTorch: {found["torch_threads"]} threads), in '
-    'float32, PyTorch eager, in turns. The first run of ours compiles.\n\n'
+    'float32, PyTorch eager, in turns. The first run of ours compiles. On so '
+    "small a network most of the time is that of XLA's convolutions on a CPU; "
+    'a larger one, or a GPU, has not been measured.\n\n'
     + _table(
       [
         'attack',
