@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -189,6 +189,133 @@ def _corrupted(run, nets, corruptions, examples, tick) -> dict[str, Any]:
   return found
 
 
+class _Asked(NamedTuple):
+  """What `config.eval.attacks` asks for."""
+
+  plain: tuple[str, ...]
+  cascades: tuple[str, ...]
+  every_transfer: bool
+  masked: bool
+
+
+def _asked(config) -> _Asked:
+  names = config.eval.attacks
+  special = (*attacks_lib.CASCADE, *attacks_lib.OTHER)
+  cascades = [n for n in names if n in attacks_lib.CASCADE]
+  masked = 'obfuscation' in names
+  if masked:
+    cascades += [n for n in ('apgd_t', 'square') if n not in cascades]
+  return _Asked(
+    tuple(n for n in names if n not in special),
+    tuple(cascades),
+    'transfer' in names,
+    masked,
+  )
+
+
+class _Measured(NamedTuple):
+  """What was found of a run's networks, by role.
+
+  Attributes:
+    found: outcomes of the plain attacks and of transfer.
+    corrupted: accuracies on corrupted images.
+    masked: what `obfuscation.judge` needs.
+    strong: role -> attack -> report of AutoAttack or a part of it.
+    outcomes: role -> attack -> outcome of each point, of the same.
+  """
+
+  found: evaluate.Outcomes
+  corrupted: dict[str, Any]
+  masked: dict[str, Any]
+  strong: dict[str, dict[str, Any]]
+  outcomes: dict[str, dict[str, list[str]]]
+
+
+def _measure(config, workdir, nets, sources, data, corruptions) -> _Measured:
+  """Attacks the networks of a run as its config asks for."""
+  asked = _asked(config)
+  own = {r: net for r, net in _own(nets).items() if r in config.eval.roles}
+  if not own:
+    raise ValueError(
+      f'config.eval.roles={config.eval.roles}: {workdir} has '
+      f'{", ".join(_own(nets))}'
+    )
+  transfers = dict.fromkeys(_transfers(nets, asked.plain))
+  if asked.every_transfer:
+    transfers |= dict.fromkeys(_every_transfer(nets))
+  corrupted, masked = {}, {}
+  with interrupts.Interrupts() as signals:
+
+    def tick(role, name, done, total):
+      signals.check()
+      if not done:
+        metrics.say(f'evaluating {role}: {name} on {total} images')
+
+    run = _evaluator(config, restarts=config.eval.restarts)
+    # A teacher's own accuracies are in the results of the run that trained it.
+    attacks = dict.fromkeys(own, asked.plain)
+    found = run(nets, data, attacks, list(transfers), tick)
+    if corruptions is not None:
+      corrupted = _corrupted(
+        run,
+        own,
+        corruptions,
+        len(data.labels),
+        lambda *progress: signals.check(),
+      )
+    if asked.masked:
+      masked = obfuscation.measure(
+        nets,
+        data,
+        epsilon=config.attack.epsilon,
+        step_size=config.attack.step_size,
+        norm=config.attack.norm,
+        roles=tuple(own),
+        batch_size=config.eval.batch_size,
+        seed=config.seed,
+        tick=tick,
+      )
+    strong, outcomes = cascade.evaluate(
+      config, workdir, own, sources, data, asked.cascades, signals
+    )
+  return _Measured(found, corrupted, masked, strong, outcomes)
+
+
+def _joined(earlier: dict, content: dict, measured: _Measured, plain) -> dict:
+  """Adds what is known of the same networks already.
+
+  Args:
+    earlier: results of the same networks, or nothing.
+    content: results of this evaluation, without AutoAttack's.
+    measured: what they were made of.
+    plain: whether plain attacks were asked for; else the earlier ones stay.
+  """
+  if not plain and earlier:
+    content = {
+      **earlier,
+      'transfer': earlier['transfer'] | content['transfer'],
+    }
+  strong = {r: dict(v) for r, v in earlier.get('autoattack', {}).items()}
+  for role, values in measured.strong.items():
+    strong.setdefault(role, {}).update(values)
+  judged = {
+    role: obfuscation.judge(
+      values,
+      **{
+        name: measured.strong[role][name]['robust_accuracy']
+        for name in ('apgd_t', 'square')
+      },
+    )
+    for role, values in measured.masked.items()
+  }
+  return {
+    **content,
+    'autoattack': strong,
+    'obfuscation': earlier.get('obfuscation', {}) | judged,
+    'corruptions': earlier.get('corruptions', {}) | measured.corrupted,
+  }
+
+
 def evaluate_run(
   config,
   workdir: pathlib.Path,
@@ -212,56 +339,9 @@ def evaluate_run(
   restored, told = _restore_for_results(config, workdir)
   nets = {role: net for role, (net, _) in restored.items()}
   sources = {r: source for r, (_, source) in restored.items() if r != 'teacher'}
-  count = config.eval.examples or len(test.labels)
-  data = test.take(slice(0, count))
-  special = (*attacks_lib.CASCADE, *attacks_lib.OTHER)
-  names = [n for n in config.eval.attacks if n not in special]
-  cascades = [n for n in config.eval.attacks if n in attacks_lib.CASCADE]
-  examined = 'obfuscation' in config.eval.attacks
-  if examined:
-    cascades += [n for n in ('apgd_t', 'square') if n not in cascades]
-  own = {r: net for r, net in _own(nets).items() if r in config.eval.roles}
-  if not own:
-    raise ValueError(
-      f'config.eval.roles={config.eval.roles}: {workdir} has '
-      f'{", ".join(_own(nets))}'
-    )
-  # A teacher's own accuracies are in the results of the run that trained it.
-  attacks = {role: tuple(names) for role in own}
+  data = test.take(slice(0, config.eval.examples or len(test.labels)))
   begun = time.monotonic()
-  with interrupts.Interrupts() as signals:
-
-    def tick(role, name, done, total):
-      signals.check()
-      if not done:
-        metrics.say(f'evaluating {role}: {name} on {total} images')
-
-    transfers = dict.fromkeys(_transfers(nets, names))
-    if 'transfer' in config.eval.attacks:
-      transfers |= dict.fromkeys(_every_transfer(nets))
-    run = _evaluator(config, restarts=config.eval.restarts)
-    found = run(nets, data, attacks, list(transfers), tick)
-    measured, corrupted = {}, {}
-    if corruptions is not None:
-      corrupted = _corrupted(
-        run, own, corruptions, count, lambda *progress: signals.check()
-      )
-    if examined:
-      measured = obfuscation.measure(
-        nets,
-        data,
-        epsilon=config.attack.epsilon,
-        step_size=config.attack.step_size,
-        norm=config.attack.norm,
-        roles=tuple(own),
-        batch_size=config.eval.batch_size,
-        seed=config.seed,
-        tick=tick,
-      )
-    strong, cascaded = cascade.evaluate(
-      config, workdir, own, sources, data, cascades, signals
-    )
-  earlier = _earlier(workdir, sources)
+  measured = _measure(config, workdir, nets, sources, data, corruptions)
   content = {
     'config': _without_folders(config),
     'commit': results_lib.commit(),
@@ -275,29 +355,18 @@ def evaluate_run(
     },
     'teachers': told,
     'roles': {
-      role: evaluate.summary(values) for role, values in found.roles.items()
+      role: evaluate.summary(values)
+      for role, values in measured.found.roles.items()
     },
-    'transfer': evaluate.summary(found.transfer),
+    'transfer': evaluate.summary(measured.found.transfer),
     'history': [r for r in metrics.read(workdir) if 'epoch' in r],
     'evaluation_seconds': round(time.monotonic() - begun, 1),
   }
-  if not names and earlier:
-    transfer = content['transfer']
-    content = earlier
-    content['transfer'] |= transfer
-  content['autoattack'] = earlier.get('autoattack', {})
-  for role, values in strong.items():
-    content['autoattack'].setdefault(role, {}).update(values)
-  content['obfuscation'] = earlier.get('obfuscation', {}) | {
-    role: obfuscation.judge(
-      values,
-      **{n: strong[role][n]['robust_accuracy'] for n in ('apgd_t', 'square')},
-    )
-    for role, values in measured.items()
-  }
-  content['corruptions'] = earlier.get('corruptions', {}) | corrupted
+  content = _joined(
+    _earlier(workdir, sources), content, measured, bool(_asked(config).plain)
+  )
   if jax.process_index() == 0:
     results_lib.write(workdir / 'results.json', content)
     if config.eval.save_outcomes:
-      _save_outcomes(workdir, data.labels, found, cascaded)
+      _save_outcomes(workdir, data.labels, measured.found, measured.outcomes)
   return content
