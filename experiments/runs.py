@@ -49,6 +49,33 @@ DIGITS = {
   for seed in (0, 1, 2)
 }
 
+# At 0.1, the learning rate that all methods share above, these stall or
+# diverge with some seeds; ARD and RSLAD through their teacher.
+LOW_RATE = ('trades', 'mart', 'ard', 'rslad', 'ltd')
+
+
+def _low_rate(method: str, seed: int) -> dict[str, str]:
+  """Teachers: the TRADES student of this rate, the natural one of above."""
+  found = _teachers(method, 'digits', f'_seed{seed}')
+  return {
+    field: path.replace('trades', 'trades_lr02')
+    for field, path in found.items()
+  }
+
+
+DIGITS_LOW_RATE = {
+  f'digits_{method}_lr02_seed{seed}': (
+    f'configs/digits.py:method={method}',
+    {
+      'seed': seed,
+      'optimizer.student.learning_rate': 0.02,
+      **_low_rate(method, seed),
+    },
+  )
+  for method in LOW_RATE
+  for seed in (0, 1, 2)
+}
+
 # LTD over the teacher's temperature.
 LTD_TEMPERATURES = {
   f'digits_ltd_t{temperature}_seed{seed}': (
@@ -142,6 +169,7 @@ AUTOATTACK = {
 
 RUNS = {
   **DIGITS,
+  **DIGITS_LOW_RATE,
   **LTD_TEMPERATURES,
   **CIFAR10_NARROW,
   **TINYIMAGENET_NARROW,

@@ -143,6 +143,11 @@ TABLES = {
     {f'digits_{m}': m for m in runs.METHODS},
     ('student', 'peer'),
   ),
+  '**Digits at a fifth of that learning rate** (0.02), for the methods that it '
+  'was too high for': (
+    {f'digits_{m}_lr02': m for m in runs.LOW_RATE},
+    ('student',),
+  ),
   "**LTD's teacher temperature**, on digits": (
     {
       'digits_ltd_t1': 'ltd, T = 1',
