@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from peeraid_jax import autoattack, checkpoint, data, metrics
 from peeraid_jax import config as config_lib
-from peeraid_jax.data import archives, corruptions
+from peeraid_jax.data import archives, corruptions, stored
 from tests import helpers, makers
 
 # The same examples at every run; the suite is no place for surprises.
@@ -66,6 +66,9 @@ def _tiny() -> bytes:
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'a.zip'
     return makers.zip_of(path, makers.tiny_members(1)).read_bytes()
+
+
+_imagenet = functools.cache(makers.imagenet_train)
 
 
 @functools.cache
@@ -117,6 +120,25 @@ class FuzzTest(absltest.TestCase):
       'a.zip',
       damaged(_tiny(), damage),
       lambda p: list(archives.read_tiny_imagenet('', [p], split)),
+    )
+
+  @_settings(max_examples=80)
+  @hypothesis.given(DAMAGE)
+  def test_imagenet(self, damage):
+    self.read(
+      'ILSVRC2012_img_train.tar',
+      damaged(_imagenet(), damage),
+      lambda p: list(archives.read_imagenet('', [p], 'train')),
+    )
+
+  @_settings(max_examples=100)
+  @hypothesis.given(DAMAGE, st.booleans())
+  def test_image(self, damage, lossless):
+    content = makers.png(np.zeros((9, 7, 3))) if lossless else makers.jpeg(9)
+    self.read(
+      'a.jpg',
+      damaged(content, damage),
+      lambda p: stored.decode(p.read_bytes(), str(p)),
     )
 
   @_settings(max_examples=60)

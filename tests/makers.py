@@ -81,3 +81,35 @@ def photographs(folder: pathlib.Path, counts: dict[str, int]) -> None:
       part = whole[top : top + height, 3 * left : 3 * left + width]
       path = folder / name / f'{number:03d}.jpg'
       Image.fromarray(part).save(path, quality=90)
+
+
+def png(array) -> bytes:
+  buffer = io.BytesIO()
+  Image.fromarray(np.asarray(array, np.uint8)).save(buffer, 'PNG')
+  return buffer.getvalue()
+
+
+def imagenet_train(*, foreign: bool = False) -> bytes:
+  """ILSVRC2012_img_train.tar with three images of two classes."""
+  wnids = ('n01440764', 'n15075141')  # The first and the last class.
+  first = {f'{wnids[0]}_{n}.JPEG': jpeg(n) for n in (7, 12)}
+  # One of ImageNet's JPEGs is a PNG.
+  last = {f'{wnids[1]}_3.JPEG': png(np.full((20, 30, 3), 200))}
+  inside = {
+    f'{wnid}.tar': tar_of(images)
+    for wnid, images in zip(wnids, (first, last), strict=True)
+  }
+  if foreign:
+    inside['n1.tar'] = b''
+  return tar_of(inside)
+
+
+def imagenet(where: pathlib.Path, *, foreign: bool = False) -> None:
+  """ImageNet's two archives; three validation images."""
+  where.mkdir(parents=True)
+  (where / 'ILSVRC2012_img_train.tar').write_bytes(
+    imagenet_train(foreign=foreign)
+  )
+  (where / 'ILSVRC2012_img_val.tar').write_bytes(
+    tar_of({f'ILSVRC2012_val_{n:08d}.JPEG': jpeg(n) for n in (3, 1, 2)})
+  )

@@ -1,13 +1,16 @@
 """Images on disk: the same ones as in memory, in the same order."""
 
 import collections
-import io
+import functools
+import os
 import pathlib
+import unittest
 from unittest import mock
 
 import chex
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from PIL import Image
 
@@ -16,13 +19,9 @@ from peeraid_jax import config as config_lib
 from peeraid_jax.data import facts, folder, stored
 from tests import helpers, makers
 
+# A folder with a TinyImageNet zip.
+REAL = os.environ.get('PEERAID_TEST_DATA', '')
 COUNTS = {'bird': 12, 'cat': 9, 'dog': 14}
-
-
-def _png(array) -> bytes:
-  buffer = io.BytesIO()
-  Image.fromarray(np.asarray(array, np.uint8)).save(buffer, 'PNG')
-  return buffer.getvalue()
 
 
 class _Listed:
@@ -92,7 +91,7 @@ class StoredTest(absltest.TestCase):
     super().setUp()
     rng = np.random.default_rng(0)
     self.arrays = rng.integers(0, 256, (10, 12, 12, 3), dtype=np.uint8)
-    self.source = _Listed([_png(a) for a in self.arrays])
+    self.source = _Listed([makers.png(a) for a in self.arrays])
     self.images = stored.Stored(self.source, np.arange(10), 12, threads=3)
 
   def test_looks_like_an_array(self):
@@ -239,37 +238,8 @@ class PreparedTest(absltest.TestCase):
     with np.load(index) as found:
       self.assertLen(found['labels'], 9)
 
-  def _imagenet(self, where: pathlib.Path, *, foreign=False):
-    """Archives with two classes and three validation images."""
-    where.mkdir(parents=True)
-    wnids = ['n01440764', 'n15075141']  # The first and the last class.
-    inside = {
-      f'{wnid}.tar': makers.tar_of(
-        {
-          f'{wnid}_{number}.JPEG': makers.jpeg(40 * label + number)
-          for number in (7, 12)
-        }
-      )
-      for label, wnid in enumerate(wnids)
-    }
-    if foreign:
-      inside['n1.tar'] = b''
-    # One of ImageNet's JPEGs is a PNG.
-    inside['n15075141.tar'] = makers.tar_of(
-      {'n15075141_3.JPEG': _png(np.full((20, 30, 3), 200))}
-    )
-    (where / 'ILSVRC2012_img_train.tar').write_bytes(makers.tar_of(inside))
-    (where / 'ILSVRC2012_img_val.tar').write_bytes(
-      makers.tar_of(
-        {
-          f'ILSVRC2012_val_{number:08d}.JPEG': makers.jpeg(number)
-          for number in (3, 1, 2)
-        }
-      )
-    )
-
   def test_imagenet(self):
-    self._imagenet(self.folder / 'downloads' / 'manual')
+    makers.imagenet(self.folder / 'downloads' / 'manual')
     kwargs = {
       'data_dir': str(self.folder),
       'stream': True,
@@ -293,7 +263,7 @@ class PreparedTest(absltest.TestCase):
       data.load('imagenet', download=True, **kwargs)
     self.assertIn('ILSVRC2012_img_train.tar', str(caught.exception))
     self.assertNotIn('data.download', str(caught.exception))
-    self._imagenet(self.folder / 'foreign', foreign=True)
+    makers.imagenet(self.folder / 'foreign', foreign=True)
     with self.assertRaisesRegex(ValueError, 'n1.tar is the archive of no cl'):
       data.load('imagenet', source=str(self.folder / 'foreign'), **kwargs)
 
@@ -305,6 +275,27 @@ class PreparedTest(absltest.TestCase):
       path.write_bytes(path.read_bytes()[:200])
     with self.assertRaisesRegex(ValueError, 'tiny_imagenet.* is damaged'):
       np.asarray(images)
+
+
+@unittest.skipUnless(REAL, 'PEERAID_TEST_DATA names no folder of real data')
+@pytest.mark.slow
+class RealTest(absltest.TestCase):
+  def test_tinyimagenet_as_in_memory(self):
+    """The batches of an epoch's beginning, of the original archive."""
+    load = functools.partial(
+      data.load,
+      'tinyimagenet',
+      split='train',
+      data_dir=str(helpers.folder(self)),
+      source=f'{REAL}/tiny-imagenet-200-part.zip',
+    )
+    resident, streamed = load(), load(stream=True)
+    self.assertEqual(streamed.images.shape, resident.images.shape)
+    np.testing.assert_array_equal(streamed.labels, resident.labels)
+    order = train.batches.epoch_order(0, 0, len(resident.labels), 128)[:20]
+    read = streamed.images.batches(order)
+    for rows, images in zip(order, read, strict=True):
+      np.testing.assert_array_equal(images, resident.images[rows])
 
 
 class TrainingTest(chex.TestCase):
