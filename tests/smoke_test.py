@@ -40,6 +40,8 @@ class CommandTest(command.Case):
     self.assertNotEmpty(list((self.whole / 'tensorboard').iterdir()))
     self.assertIn('student_swa', self.printed)
     self.assertIn('next:', self.printed)
+    # What is printed has the overrides, without which it would be refused.
+    self.assertIn('--config.model.width=4', self.printed)
     self.assertIn('results.json', self.printed)
 
   def test_killed_and_resumed(self):
