@@ -267,6 +267,16 @@ class PreparedTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, 'n1.tar is the archive of no cl'):
       data.load('imagenet', source=str(self.folder / 'foreign'), **kwargs)
 
+  def test_another_format(self):
+    makers.zip_of(self.folder / 'tiny-imagenet-200.zip', makers.tiny_members())
+    kwargs = {'split': 'test', 'data_dir': str(self.folder)}
+    data.load('tinyimagenet', **kwargs)
+    (info,) = self.folder.rglob('dataset_info.json')
+    info.write_text(info.read_text().replace('array_record', 'tfrecord'))
+    for stream in (False, True):
+      with self.assertRaisesRegex(ValueError, 'in the format tfrecord, which'):
+        data.load('tinyimagenet', stream=stream, **kwargs)
+
   def test_a_record_that_is_damaged(self):
     makers.zip_of(self.folder / 'tiny-imagenet-200.zip', makers.tiny_members())
     kwargs = {'split': 'train', 'data_dir': str(self.folder), 'stream': True}

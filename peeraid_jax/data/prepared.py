@@ -1,5 +1,6 @@
 """Data sets prepared by TFDS, read and written without TensorFlow."""
 
+import json
 import os
 import pathlib
 
@@ -181,10 +182,11 @@ def read(name: str, split: str, data_dir: str):
     (images uint8 [N, H, W, C], labels int32 [N]).
 
   Raises:
-    ValueError: the prepared files are damaged.
+    ValueError: the prepared files are damaged, or of another format.
   """
   # From the folder: by name, TFDS would start to download what is missing.
   folder = _prepared_folder(name, data_dir)
+  _check_format(folder)
   known = facts.get(name)
   try:
     source = _data_source(folder, name, split)
@@ -207,6 +209,25 @@ def _damaged(folder, error: Exception) -> ValueError:
     f'{folder} is damaged ({type(error).__name__}: {str(error)[:200]}). '
     'Delete that folder: it is prepared again from the archive.'
   )
+
+
+def _check_format(folder: pathlib.Path) -> None:
+  """Checks that records can be read in any order, without TensorFlow.
+
+  Raises:
+    ValueError: TFDS wrote them in another format.
+  """
+  try:
+    info = json.loads((folder / 'dataset_info.json').read_text())
+    found = info.get('fileFormat', 'tfrecord')
+  except (OSError, ValueError, AttributeError):
+    return  # Damaged: said by whoever reads it next.
+  if found != 'array_record':
+    raise ValueError(
+      f'{folder} is in the format {found}, which cannot be read in any order; '
+      'make a copy with `tfds build --file_format=array_record`, or name '
+      'another folder with --config.data.dir=DIR'
+    )
 
 
 def _data_source(folder: pathlib.Path, name: str, split: str, **kwargs):
@@ -259,11 +280,12 @@ def open_split(name: str, split: str, data_dir: str):
     (source, its rows in the original order, int32 labels of these).
 
   Raises:
-    ValueError: the prepared files are damaged.
+    ValueError: the prepared files are damaged, or of another format.
   """
   import tensorflow_datasets as tfds
 
   folder = _prepared_folder(name, data_dir)
+  _check_format(folder)
   index = folder / f'peeraid_index_{split}.npz'
   try:
     source = _data_source(
