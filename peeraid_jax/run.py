@@ -30,8 +30,9 @@ def _overrides(config, config_argument: str) -> list[str]:
     shlex.quote(f'--config.{field}={value}')
     for field, value in config_lib.flatten(config).items()
     if plain.get(field) != value
-    # Given below, and filled in.
+    # Given below, filled in, and of one process.
     and field not in ('eval.attacks', 'data.num_classes')
+    and not field.startswith('distributed.')
   ]
 
 
