@@ -312,7 +312,8 @@ def _read_index(path: pathlib.Path, count: int):
       order, labels = found['order'], found['labels']
   except Exception:  # Missing or damaged: NumPy raises whatever.
     return None
-  fits = order.shape == labels.shape == (count,)
+  fits = np.array_equal(np.sort(order), np.arange(count))
+  fits &= labels.shape == (count,)
   return (order, labels) if fits else None
 
 

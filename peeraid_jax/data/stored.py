@@ -117,6 +117,13 @@ def random_crop(
   return np.asarray(image.resize((size, size), _BILINEAR, box=box))
 
 
+def _cores() -> int:
+  """Cores that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1  # macOS
+
+
 class Stored:
   """Images on disk, like an array uint8 [N, size, size, 3].
 
@@ -143,7 +150,7 @@ class Stored:
   ):
     self._source, self._rows = source, np.asarray(rows)
     self._size, self._fraction = size, fraction
-    self._threads = threads or len(os.sched_getaffinity(0))
+    self._threads = threads or _cores()
 
   @property
   def shape(self) -> tuple[int, int, int, int]:
