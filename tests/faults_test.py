@@ -36,6 +36,7 @@ def _damage(folder: pathlib.Path) -> None:
       path.write_bytes(content)
 
 
+@pytest.mark.slow
 class FaultsTest(command.Case):
   def _stopped(self, name: str) -> pathlib.Path:
     """A run that was stopped in the middle, with two checkpoints."""
@@ -63,7 +64,6 @@ class FaultsTest(command.Case):
       self.assertNotIn('Traceback', out)
       self.assertNotEmpty(list(latest.iterdir()))
 
-  @pytest.mark.slow
   def test_two_runs_in_one_work_directory(self):
     workdir = self.folder / 'shared'
     first = self.start(workdir)
@@ -75,7 +75,6 @@ class FaultsTest(command.Case):
     self.assertEqual(first.returncode, 0, out)
     self.assert_same_run(workdir)
 
-  @pytest.mark.slow
   def test_full_disk(self):
     workdir = self._stopped('full')
     saved = checkpoint.latest_step(workdir)
@@ -88,7 +87,6 @@ class FaultsTest(command.Case):
     self.run_to_end(workdir)
     self.assert_same_run(workdir)
 
-  @pytest.mark.slow
   def test_clock_that_runs_backwards(self):
     folder = self.folder / 'clock'
     folder.mkdir()
@@ -99,7 +97,6 @@ class FaultsTest(command.Case):
     )
     self.assert_same_run(workdir)
 
-  @pytest.mark.slow
   def test_numbers_that_are_none(self):
     workdir = self.folder / 'infinite'
     out = self.run_to_end(
@@ -112,7 +109,6 @@ class FaultsTest(command.Case):
     for line in lines:
       json.loads(line)
 
-  @pytest.mark.slow
   def test_places_that_cannot_be_written(self):
     occupied = self.folder / 'occupied'
     occupied.write_text('a file')
@@ -122,7 +118,6 @@ class FaultsTest(command.Case):
       self.assertIn(str(workdir), out)
       self.assertNotIn('Traceback', out)
 
-  @pytest.mark.slow
   def test_killed_at_twenty_moments(self):
     """At random, and each second time while a checkpoint is written."""
     draw = random.Random(0)

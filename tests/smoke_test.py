@@ -194,6 +194,7 @@ class CommandTest(command.Case):
     self.assertIn('was made with another config:\n  seed: 0 there, 7 now', out)
 
 
+@pytest.mark.slow
 class TeacherTest(unittest.TestCase):
   """A method with a teacher, on a machine that has none."""
 
