@@ -20,17 +20,15 @@ from absl import app, flags
 from PIL import Image
 
 from experiments import scaling
-from experiments.benchmarks import flops
+from experiments.benchmarks import filed, flops
 from peeraid_jax import build, data, models, train
-from peeraid_jax import results as results_lib
 from peeraid_jax.data import folder, stored
 
 _ZIP = flags.DEFINE_string('zip', None, 'tiny-imagenet-200.zip', required=True)
 _SECONDS = flags.DEFINE_float('seconds', 5.0, 'of each measurement')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'of each')
 _THREADS = flags.DEFINE_list('threads', ['1', '2', '4', '16'], 'to try')
-_RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
-_OUT = flags.DEFINE_string('out', str(_RESULT / 'input.json'), 'the result')
+_OUT = flags.DEFINE_string('out', filed.default('input'), 'the result')
 
 BATCH = 128
 
@@ -152,18 +150,13 @@ def main(argv) -> None:
     'training': waited,
   }
   print(measured)
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  results_lib.write(
-    out,
+  filed.write(
+    _OUT.value,
     {
       'what': 'images per second that the host decodes, crops and stacks',
       'batch_size': BATCH,
       'measured': measured,
       'computed_images_per_second_of_the_step_at_64x64': needed(),
-      'commit': results_lib.commit(),
-      'device': results_lib.device(),
-      'versions': results_lib.versions(),
     },
   )
 

@@ -10,7 +10,6 @@ turns; what was measured goes to experiments/results/benchmarks/processes.json.
 
 import json
 import os
-import pathlib
 import socket
 import statistics
 import subprocess
@@ -21,13 +20,12 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from peeraid_jax import results as results_lib
+from experiments.benchmarks import filed
 
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'pairs of measurements')
 _STEPS = flags.DEFINE_integer('steps', 6, 'timed in each')
 _WORKER = flags.DEFINE_string('worker', '', 'internal: PORT,COUNT,INDEX,CORE')
-_RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
-_OUT = flags.DEFINE_string('out', str(_RESULT / 'processes.json'), 'the result')
+_OUT = flags.DEFINE_string('out', filed.default('processes'), 'the result')
 
 EACH = 64
 WIDTH = 16
@@ -126,19 +124,14 @@ def main(argv) -> None:
     'two_together_over_two_apart': ratios('two_together', 'two_apart'),
   }
   print(measured)
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  results_lib.write(
-    out,
+  filed.write(
+    _OUT.value,
     {
       'what': "PeerAiD's step by one process, and by two with twice the images",
       'network': f'resnet18 of width {WIDTH}, PGD-10, 32x32',
       'images_per_process': EACH,
       'cores_per_process': 1,
       'measured': measured,
-      'commit': results_lib.commit(),
-      'device': results_lib.device(),
-      'versions': results_lib.versions(),
     },
   )
 
