@@ -20,6 +20,7 @@ REQUIRES = [
   'optax>=0.2.8,<0.3',
   'orbax-checkpoint>=0.12.8,<0.13',
   'Pillow>=10.0',  # needed by TFDS to decode without TensorFlow
+  'safetensors>=0.5',
   'scikit-learn>=1.5',  # the embedded digits
   'scipy>=1.13',  # reads SVHN's .mat archives
   'tensorboardX>=2.6',
@@ -51,6 +52,8 @@ setuptools.setup(
     'test': TEST,
     # AutoAttack's authors' code, which tests and a benchmark compare with.
     'oracle': ['pyautoattack==0.2.0', 'torch>=2.4'],
+    # Writes PyTorch's own format; reading it needs nothing.
+    'torch': ['torch>=2.4'],
     'cuda13': ['jax[cuda13]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
   },

@@ -19,6 +19,7 @@ from peeraid_jax import (
   interrupts,
   metrics,
   obfuscation,
+  torch_roles,
 )
 from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
@@ -121,6 +122,9 @@ def _restore_for_results(config, workdir):
       found[role] = (state.nets[role], source)
       told = meta.get('teachers', {})
   if not found:
+    imported = torch_roles.student(config)
+    if imported is not None:
+      return {'student': imported}, told
     raise FileNotFoundError(
       f'{workdir} has no {config.eval.checkpoint!r} checkpoint to evaluate; '
       'train first with --mode=train'
@@ -128,7 +132,7 @@ def _restore_for_results(config, workdir):
   return found, told
 
 
-_FOLDERS = ('dir', 'source', 'corruptions')
+_FOLDERS = ('dir', 'source', 'corruptions', 'torch')
 
 
 def _without_folders(config) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def state(config: ml_collections.ConfigDict) -> step_lib.State:
       width=config_lib.width(config, role),
       dtype=config.dtype,
       axis_name=parallel.AXIS,
-      normalization=config.model.normalization,
+      normalization=config_lib.normalization(config, role),
       remat=config.model.remat,
     )
     key = jax.random.fold_in(jax.random.key(config.seed), index)

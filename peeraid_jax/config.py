@@ -108,6 +108,10 @@ def base(
   model.student = student
   model.width = 64  # base channels; 64 is the published network
   model.normalization = 'none'  # of the images, inside all networks
+  # PyTorch file that the student starts from (or that --mode=evaluate looks
+  # at), and which of several networks in it. It says which network it is.
+  model.torch = ''
+  model.torch_key = ''
   # Keep only what enters a block, and compute its inside again for gradients:
   # less memory, 20 % (WideResNet) to 43 % (ResNet-18) more work.
   model.remat = False
@@ -185,6 +189,8 @@ def base(
   for role, trained_by in TEACHERS.get(method, {}).items():
     model[role] = teacher
     model[f'{role}_width'] = 0  # 0: model.width
+    # '': model.normalization; of a PyTorch file, what it says, or none.
+    model[f'{role}_normalization'] = ''
     choices = f'method={trained_by},student={teacher}'
     config[role] = _teacher(f':{choices}')
   if method in TEACHERS:
@@ -202,6 +208,9 @@ def _teacher(train_config: str) -> ml_collections.ConfigDict:
       'workdir': '',
       'role': 'student',  # of that run: or 'student_swa', 'peer'
       'checkpoint': 'best',  # or 'latest'
+      # A PyTorch file instead, and which of several networks in it.
+      'torch': '',
+      'torch_key': '',
       # FILE:CHOICES of the config that trains it; without FILE, this one's.
       'train_config': train_config,
       'train_overrides': (),  # of that config, such as ('train.epochs=100',)
@@ -240,6 +249,12 @@ def roles(config: ml_collections.ConfigDict) -> dict[str, str]:
 def width(config: ml_collections.ConfigDict, role: str) -> int:
   """Returns the base channels of a role's network."""
   return config.model.get(f'{role}_width', 0) or config.model.width
+
+
+def normalization(config: ml_collections.ConfigDict, role: str) -> str:
+  """Returns what a role's network does to images."""
+  own = config.model.get(f'{role}_normalization', '')
+  return own or config.model.normalization
 
 
 def temperature(config: ml_collections.ConfigDict, role: str) -> float:

@@ -15,6 +15,7 @@ from peeraid_jax import (
   parallel,
   processes,
   teachers,
+  torch_roles,
   validate,
 )
 from peeraid_jax import config as config_lib
@@ -30,6 +31,7 @@ def _overrides(config, config_argument: str) -> list[str]:
     shlex.quote(f'--config.{field}={value}')
     for field, value in config_lib.flatten(config).items()
     if plain.get(field) != value
+    and not isinstance(value, ml_collections.ConfigDict)  # without fields
     # Given below, filled in, and of one process.
     and field not in ('eval.attacks', 'data.num_classes')
     and not field.startswith('distributed.')
@@ -80,13 +82,16 @@ def _run(
 
   def before_anything_expensive():
     build.complete(config)
+    imported = torch_roles.fill_in(config)
     validate.validate(config)
     parallel.check_batch(
       config.train.batch_size,
       'train.batch_size',
       parts=config.train.microbatches,
     )
-    if mode == 'evaluate':
+    for line in imported:
+      metrics.say(line)
+    if mode == 'evaluate' and not config.model.torch:
       checkpoint.read_config(workdir)
     # Teachers are needed at the start; then they are in the checkpoints.
     begins = mode == 'train' and checkpoint.latest_step(workdir) is None

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from peeraid_jax import checkpoint
+from peeraid_jax import checkpoint, torch_roles
 from peeraid_jax import config as config_lib
 from peeraid_jax import step as step_lib
 from peeraid_jax.data import facts
@@ -84,11 +84,15 @@ def folder(config: ml_collections.ConfigDict, workdir, role: str):
 
 
 def roles(config: ml_collections.ConfigDict) -> list[str]:
-  """Returns the teachers' roles in a run."""
-  return [role for role in config_lib.TEACHER_ROLES if role in config.model]
+  """Returns the roles of a run's teachers that other runs trained."""
+  return [
+    role
+    for role in config_lib.TEACHER_ROLES
+    if role in config.model and not config[role].torch
+  ]
 
 
-def _describe(config: ml_collections.ConfigDict, role: str) -> str:
+def describe(config: ml_collections.ConfigDict, role: str) -> str:
   """Says what network a role has; equal texts have equal parameters."""
   known = facts.of(config.data)
   channels = {1: 'grey', 3: 'colour'}.get(known.shape[-1], known.shape[-1])
@@ -97,8 +101,9 @@ def _describe(config: ml_collections.ConfigDict, role: str) -> str:
     f'{config_lib.width(config, role)} for {known.num_classes} classes of '
     f'{channels} images'
   )
-  if config.model.normalization != 'none':
-    text += f', normalization {config.model.normalization}'
+  normalization = config_lib.normalization(config, role)
+  if normalization != 'none':
+    text += f', normalization {normalization}'
   temperature = config_lib.temperature(config, role)
   if temperature != 1:
     text += f', temperature {temperature}'
@@ -135,7 +140,7 @@ def check_fits(
       f'config.{field}={source}: that run has no {source_role!r}; it has '
       f'{", ".join(config_lib.roles(earlier))}'
     )
-  found, wanted = _describe(earlier, base), _describe(config, role)
+  found, wanted = describe(earlier, base), describe(config, role)
   if found != wanted:
     raise ValueError(
       f'config.{field}={source}: its {source_role} is {found}, this '
@@ -197,7 +202,7 @@ def _load(source, source_role: str, which: str, module):
   told = {
     'method': earlier.method.name,
     'seed': earlier.seed,
-    'model': _describe(earlier, source_role.removesuffix('_swa')),
+    'model': describe(earlier, source_role.removesuffix('_swa')),
     'role': source_role,
     'checkpoint': which,
     'step': int(state.step),
@@ -215,7 +220,7 @@ def _load(source, source_role: str, which: str, module):
 def load(
   config: ml_collections.ConfigDict, workdir, state: step_lib.State
 ) -> tuple[step_lib.State, dict[str, Any]]:
-  """Puts the networks of earlier runs into a run's initial state.
+  """Puts networks of earlier runs and of files into a run's initial state.
 
   Args:
     config: validated.
@@ -230,7 +235,7 @@ def load(
     ValueError: its network or data set is another one.
   """
   check_named(config)
-  nets, told = dict(state.nets), {}
+  nets, told = torch_roles.load(config, dict(state.nets))
   for role in roles(config):
     settings, source = config[role], folder(config, workdir, role)
     earlier = checkpoint.read_config(source)

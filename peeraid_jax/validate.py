@@ -38,6 +38,30 @@ def _one_of(*known: str):
   return lambda v: v in known, 'one of ' + ', '.join(map(repr, known))
 
 
+def _made_by(make: Callable, *also):
+  """A rule: `make` does not raise ValueError; it says what would be right."""
+
+  def test(value):
+    try:
+      value in also or make(value)
+    except ValueError:
+      return False
+    return True
+
+  return test
+
+
+def _model():
+  says = f'one of {", ".join(map(repr, models.MODELS))}'
+  return _made_by(models.get), f'{says}, or another WideResNet'
+
+
+def _normalization(*also):
+  known = ', '.join(map(repr, (*also, *models.NORMALIZATIONS)))
+  says = f"one of {known}, or numbers as 'mean,mean,mean/std,std,std'"
+  return _made_by(models.normalization_of, *also), says
+
+
 _OPTIMIZER_RULES = {
   'learning_rate': _number(0),
   'momentum': _number(0, 1),
@@ -55,7 +79,6 @@ _OPTIMIZER_RULES = {
 
 def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   """Yields (field, (test, what would be right))."""
-  model = _one_of(*models.MODELS)
   yield 'seed', _whole(0, 2**31 - 1)
   yield 'dtype', _one_of(*models.DTYPES)
   yield 'data.name', _one_of(*facts.DATASETS)
@@ -88,11 +111,11 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
     _whole(8) if any_size else _exactly_0(config.data.name),
   )
   yield 'model.width', _whole(1)
-  yield 'model.normalization', _one_of(*models.NORMALIZATIONS)
+  yield 'model.normalization', _normalization()
   if 'student_temperature' in config.model:
     yield 'model.student_temperature', _positive()
   for role in config_lib.roles(config):
-    yield f'model.{role}', model
+    yield f'model.{role}', _model()
   yield 'attack.norm', _one_of(*attacks.NORMS)
   yield 'attack.start', _one_of(*attacks.STARTS)
   if config.attack.norm == 'Linf':
@@ -116,6 +139,7 @@ def _rules(config) -> Iterator[tuple[str, tuple[Callable, str]]]:
   for role in config_lib.TEACHER_ROLES:
     if role in config.model:
       yield f'model.{role}_width', _whole(0)
+      yield f'model.{role}_normalization', _normalization('')
       yield f'{role}.role', _one_of('student', 'student_swa', 'peer')
       yield f'{role}.checkpoint', _one_of('best', 'latest')
   yield 'swa.start_epoch', _whole(0)
@@ -183,6 +207,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.awp.roles={perturbed} should be one or more of '
       f'{", ".join(map(repr, trained))}, the networks that are trained'
     )
+  for role in config_lib.TEACHER_ROLES:
+    if role in config.model and config[role].torch and config[role].workdir:
+      raise ValueError(
+        f'config.{role}.torch={config[role].torch!r} and config.{role}.workdir='
+        f'{config[role].workdir!r} do not go together: one network teaches'
+      )
   kwargs = config.method.kwargs
   if config.train.microbatches > 1 and kwargs.get('train_mode_attack', False):
     raise ValueError(
@@ -197,14 +227,20 @@ def validate(config: ml_collections.ConfigDict) -> None:
     )
   if 'teacher' in config.model and config.teacher.initialise_student:
     student, teacher = (
-      (config.model[r], config_lib.width(config, r))
+      f'{config.model[r]} of width {config_lib.width(config, r)}, '
+      f'normalization {config_lib.normalization(config, r)}'
       for r in ('student', 'teacher')
     )
     if student != teacher:
       raise ValueError(
         'config.teacher.initialise_student=True needs a student like the '
-        f'teacher; they are {student[0]} of width {student[1]} and '
-        f'{teacher[0]} of width {teacher[1]}'
+        f'teacher; they are {student}, and {teacher}'
+      )
+    if config.model.torch:
+      raise ValueError(
+        f'config.model.torch={config.model.torch!r} and config.teacher.'
+        'initialise_student=True do not go together: the student starts from '
+        'one network; set the latter to False'
       )
   if kwargs.get('agkd', False):
     _check_attention(config)

@@ -14,14 +14,15 @@ import tempfile
 
 import hypothesis
 import numpy as np
+import safetensors.numpy
 import scipy.io
 from absl.testing import absltest
 from hypothesis import strategies as st
 
-from peeraid_jax import autoattack, checkpoint, data, metrics
+from peeraid_jax import autoattack, checkpoint, data, metrics, models, torch_io
 from peeraid_jax import config as config_lib
 from peeraid_jax.data import archives, corruptions, stored
-from tests import helpers, makers
+from tests import helpers, makers, torch_files
 
 # The same examples at every run; the suite is no place for surprises.
 _settings = functools.partial(
@@ -66,6 +67,24 @@ def _tiny() -> bytes:
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'a.zip'
     return makers.zip_of(path, makers.tiny_members(1)).read_bytes()
+
+
+@functools.cache
+def _networks() -> list[bytes]:
+  """One network as torch.save wrote and writes it, and as safetensors."""
+  rng = np.random.default_rng(0)
+  module = models.create('tiny', num_classes=3, width=2)
+  arrays = {
+    leaf.name: rng.normal(size=leaf.shape).astype(np.float32)
+    for leaf in torch_io.layouts.leaves(module)
+  }
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / 'net.pt'
+    found = [
+      write(path, {'state_dict': arrays, 'epoch': 3}).read_bytes()
+      for write in (torch_files.write_zip, torch_files.write_legacy)
+    ]
+  return [*found, safetensors.numpy.save(arrays)]
 
 
 _imagenet = functools.cache(makers.imagenet_train)
@@ -149,6 +168,15 @@ class FuzzTest(absltest.TestCase):
       damaged(_svhn(), damage),
       lambda p: list(archives.read_svhn('', [p], 'train')),
     )
+
+  @_settings(max_examples=150)
+  @hypothesis.given(DAMAGE, st.sampled_from(range(3)))
+  def test_networks_of_pytorch(self, damage, kind):
+    name = ('net.pt', 'net.pt', 'net.safetensors')[kind]
+    content = damaged(_networks()[kind], damage)
+    found = self.read(name, content, torch_io.read)
+    if found is not None:
+      self.assertEqual(found.architecture.name, 'tiny')
 
   @_settings(max_examples=100)
   @hypothesis.given(DAMAGE)

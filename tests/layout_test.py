@@ -11,10 +11,10 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'peeraid_jax'
 
 # A module imports only from modules to its left; a folder is one of them.
 ORDER = (
-  'data', 'models', 'nets', 'losses', 'attacks', 'methods', 'config',
-  'recipes', 'validate', 'optim', 'parallel', 'processes', 'awp', 'step',
-  'swa', 'build', 'metrics', 'checkpoint', 'teachers', 'interrupts', 'train',
-  'evaluate',
+  'data', 'models', 'nets', 'torch_io', 'losses', 'attacks', 'methods',
+  'config', 'recipes', 'validate', 'optim', 'parallel', 'processes', 'awp',
+  'step', 'swa', 'build', 'metrics', 'checkpoint', 'torch_roles', 'teachers',
+  'interrupts', 'train', 'evaluate',
   'autoattack', 'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run',
   'main',
 )  # fmt: skip

@@ -19,10 +19,13 @@ COUNTS = {
   'resnet50_imagenet': (23_528_522, 23_712_932, 23_917_832, 53_120),
   'preactresnet18': (11_171_146, 11_217_316, 11_268_616, 6_784),
   'preactresnet18_rice': (11_172_170, 11_218_340, 11_269_640, 7_808),
+  'dm_preactresnet18': (12_548_426, 12_594_596, 12_645_896, 7_808),
   'wideresnet28x10': (36_479_194, 36_536_884, 36_600_984, 17_952),
   'wideresnet34x10': (46_160_474, 46_218_164, 46_282_264, 22_432),
   'wideresnet34x20': (184_531_674, 184_646_964, 184_775_064, 44_832),
   'wideresnet70x16': (266_796_506, 266_888_756, 266_991_256, 78_880),
+  'dm_wideresnet28x10': (36_479_194, 36_536_884, 36_600_984, 17_952),
+  'dm_wideresnet70x16': (266_796_506, 266_888_756, 266_991_256, 78_880),
   'mobilenetv2': (2_296_922, 2_412_212, 2_540_312, 35_088),
 }
 
@@ -146,6 +149,24 @@ class ModelsTest(chex.TestCase, parameterized.TestCase):
       np.testing.assert_array_equal(bias, 0)
     else:
       self.assertGreater(np.abs(bias).max(), 0)
+
+  def test_other_wide_networks_by_name(self):
+    module = models.create('dm_wideresnet16x4', num_classes=7)
+    self.assertEqual(
+      (module.depth, module.widen, module.deepmind), (16, 4, True)
+    )
+    for name in ('wideresnet15x4', 'wideresnet4x4', 'wideresnet10x0'):
+      with self.assertRaisesRegex(ValueError, 'is unknown'):
+        models.create(name, num_classes=7)
+
+  def test_normalization_by_numbers(self):
+    self.assertEqual(models.normalization_of('0.5/0.2'), ((0.5,), (0.2,)))
+    self.assertEqual(
+      models.normalization_of('0.1,0.2,0.3/1,2,3'), ((0.1, 0.2, 0.3), (1, 2, 3))
+    )
+    for name in ('0.5', '0.5/0', '0.5,0.5/0.2', 'a/b', '1/2/3'):
+      with self.assertRaisesRegex(ValueError, 'unknown'):
+        models.normalization_of(name)
 
   def test_bad_input_lists_what_is_known(self):
     with self.assertRaisesRegex(ValueError, "'resnet19'.*known: resnet18"):

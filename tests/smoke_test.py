@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from absl.testing import absltest
 
-from peeraid_jax import checkpoint, data
+from peeraid_jax import checkpoint, data, torch_io
 from tests import command
 from tests.command import OVERRIDES, ROOT
 
@@ -59,6 +59,21 @@ class CommandTest(command.Case):
     self.assertGreaterEqual(checkpoint.latest_step(workdir), 13)
     self.run_to_end(workdir)
     self.assert_same_run(workdir)
+
+  def test_networks_of_pytorch(self):
+    path = self.folder / 'student.safetensors'
+    state = checkpoint.restore(self.whole, which='best')
+    torch_io.save(state.nets['student'], path)
+    whole = json.loads((self.whole / 'results.json').read_text())
+    workdir = self.folder / 'imported'
+    given = f'--config.model.torch={path}'
+    printed = self.run_to_end(workdir, '--mode=evaluate', given)
+    self.assertIn('student: tiny of width 4', printed)
+    found = json.loads((workdir / 'results.json').read_text())
+    self.assertEqual(found['roles'], {'student': whole['roles']['student']})
+    source = found['selection']['roles']['student']
+    self.assertEqual(source['torch'], path.name)
+    self.assertEqual(found['config']['model']['torch'], '')
 
   def test_two_devices(self):
     workdir = self.folder / 'two'

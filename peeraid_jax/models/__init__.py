@@ -1,6 +1,7 @@
 """Networks by name."""
 
 import functools
+import re
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -49,10 +50,29 @@ MODELS = {
     stem_norm=False,
     final_norm=True,
   ),
-  'wideresnet28x10': _partial(wideresnet.WideResNet, depth=28, widen=10),
-  'wideresnet34x10': _partial(wideresnet.WideResNet, depth=34, widen=10),
-  'wideresnet34x20': _partial(wideresnet.WideResNet, depth=34, widen=20),
-  'wideresnet70x16': _partial(wideresnet.WideResNet, depth=70, widen=16),
+  # Gowal et al. (2021), Rebuffi et al., Rade: 3x3 shortcuts, SiLU.
+  'dm_preactresnet18': _partial(
+    _pre_act,
+    block=resnet.WideShortcutBlock,
+    stem_norm=False,
+    final_norm=True,
+    deepmind=True,
+  ),
+  # Others by the same pattern: wideresnet<depth>x<widening>.
+  **{
+    f'{maker}wideresnet{depth}x{widen}': _partial(
+      wideresnet.WideResNet, depth=depth, widen=widen, deepmind=bool(maker)
+    )
+    for maker, depth, widen in (
+      ('', 28, 10),
+      ('', 34, 10),
+      ('', 34, 20),
+      ('', 70, 16),
+      # Gowal et al. (2020), Rebuffi et al.
+      ('dm_', 28, 10),
+      ('dm_', 70, 16),
+    )
+  },
   'mobilenetv2': mobilenetv2.MobileNetV2,
   # Two blocks that compile in a second: for tests and for trying things out.
   'tiny': _partial(resnet.ResNet, stage_sizes=(1, 1), block=resnet.BasicBlock),
@@ -68,6 +88,56 @@ NORMALIZATIONS = {
 }
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+_WIDE = re.compile(r'(dm_)?wideresnet(\d+)x(\d+)')
+
+
+def get(name: str):
+  """Returns the constructor of a network: a key of `MODELS`, or a WideResNet.
+
+  Raises:
+    ValueError: unknown name.
+  """
+  if name in MODELS:
+    return MODELS[name]
+  match = _WIDE.fullmatch(name)
+  if match and int(match[2]) % 6 == 4 and int(match[2]) > 4 and int(match[3]):
+    return _partial(
+      wideresnet.WideResNet,
+      depth=int(match[2]),
+      widen=int(match[3]),
+      deepmind=bool(match[1]),
+    )
+  raise ValueError(
+    f'model {name!r} is unknown; known: {", ".join(MODELS)}, and WideResNets '
+    'of other depths (6 n + 4) and widenings'
+  )
+
+
+def normalization_of(name: str):
+  """Returns (mean, std), or None, of what `create` calls a normalization.
+
+  Args:
+    name: a key of `NORMALIZATIONS`; or numbers, one or one per channel, as
+      'mean,mean,mean/std,std,std'.
+
+  Raises:
+    ValueError: neither.
+  """
+  if name in NORMALIZATIONS:
+    return NORMALIZATIONS[name]
+  try:
+    mean, std = (
+      tuple(float(v) for v in part.split(',')) for part in name.split('/')
+    )
+    if len(mean) == len(std) and min(std) > 0:
+      return mean, std
+  except (ValueError, AttributeError):
+    pass
+  raise ValueError(
+    f'normalization={name!r} is unknown; known: {", ".join(NORMALIZATIONS)}, '
+    "and numbers, as 'mean,mean,mean/std,std,std'"
+  )
 
 
 def create(
@@ -86,35 +156,30 @@ def create(
   images float32 [B, H, W, C] in [0, 1].
 
   Args:
-    name: a key of `MODELS`.
+    name: as of `get`.
     num_classes: number of logits.
     width: base channels; 64 is the published network, and the other families
       scale all their channels by width / 64.
     dtype: of the computation, 'float32' or 'bfloat16'; parameters, batch
       statistics and logits are float32.
     axis_name: mapped axis that batch statistics are averaged over.
-    normalization: a key of `NORMALIZATIONS`; a part of the network.
+    normalization: as of `normalization_of`; a part of the network.
     remat: compute the inside of blocks again for the gradient.
 
   Raises:
     ValueError: unknown name, dtype or normalization, or a number out of
       range.
   """
-  if name not in MODELS:
-    raise ValueError(f'model {name!r} is unknown; known: {", ".join(MODELS)}')
+  constructor = get(name)
   if dtype not in DTYPES and dtype not in DTYPES.values():
     raise ValueError(f'{dtype=} is unknown; known: {", ".join(DTYPES)}')
-  if normalization not in NORMALIZATIONS:
-    raise ValueError(
-      f'{normalization=} is unknown; known: {", ".join(NORMALIZATIONS)}'
-    )
   if num_classes < 1 or width < 1:
     raise ValueError(f'{num_classes=} and {width=} should be at least 1')
-  return MODELS[name](
+  return constructor(
     num_classes=num_classes,
     width=width,
     dtype=DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype,
     axis_name=axis_name,
-    normalization=NORMALIZATIONS[normalization],
+    normalization=normalization_of(normalization),
     remat=remat,
   )

@@ -118,20 +118,23 @@ def conv_general_dilated(
 
 
 class Layers(NamedTuple):
-  """The two layers a block is built of, made once and handed down.
+  """What a block is built of, made once and handed down.
 
   Attributes:
     conv: (channels, size, stride=1, groups=1, name=...) -> module; no bias.
-      PyTorch's symmetric padding, which 'SAME' is not at stride 2.
     norm: (name=...) -> batch norm module.
+    activate: the nonlinearity.
   """
 
   conv: Callable[..., nn.Module]
   norm: Callable[..., nn.Module]
+  activate: Callable[[chex.Array], chex.Array]
 
 
-def make_layers(network, *, train: bool, kernel_init) -> Layers:
-  """Builds convolution and batch norm for one call of a network.
+def make_layers(
+  network, *, train: bool, kernel_init, deepmind: bool = False
+) -> Layers:
+  """Builds convolution, batch norm and nonlinearity for a call of a network.
 
   Args:
     network: its `dtype` is that of the computation, parameters and statistics
@@ -139,15 +142,18 @@ def make_layers(network, *, train: bool, kernel_init) -> Layers:
       are averaged over, or None.
     train: batch statistics if True, running ones if False.
     kernel_init: initialiser of convolution kernels.
+    deepmind: SiLU instead of ReLU, and TensorFlow's padding, which at stride
+      2 is nothing above and on the left, instead of PyTorch's symmetric one.
   """
 
   def conv(channels, size, stride=1, groups=1, **kwargs):
-    pad = size // 2
+    high = size // 2
+    low = high if stride == 1 or not deepmind else 0
     return nn.Conv(
       channels,
       (size, size),
       (stride, stride),
-      padding=((pad, pad), (pad, pad)),
+      padding=((low, high), (low, high)),
       feature_group_count=groups,
       use_bias=False,
       dtype=network.dtype,
@@ -164,7 +170,7 @@ def make_layers(network, *, train: bool, kernel_init) -> Layers:
     dtype=network.dtype,
     axis_name=network.axis_name,
   )
-  return Layers(conv, norm)
+  return Layers(conv, norm, nn.silu if deepmind else nn.relu)
 
 
 def remat_if(network, block):

@@ -35,11 +35,11 @@ class InvertedResidual(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    conv, norm = self.layers
+    conv, norm, activate = self.layers
     wide = self.expansion * x.shape[-1]
-    y = nn.relu(norm(name='norm1')(conv(wide, 1, name='conv1')(x)))
+    y = activate(norm(name='norm1')(conv(wide, 1, name='conv1')(x)))
     y = conv(wide, 3, self.stride, groups=wide, name='conv2')(y)
-    y = nn.relu(norm(name='norm2')(y))
+    y = activate(norm(name='norm2')(y))
     y = norm(name='norm3')(conv(self.channels, 1, name='conv3')(y))
     if self.stride != 1:
       return y
@@ -75,7 +75,7 @@ class MobileNetV2(nn.Module):
     )
     stem = layers.scaled(32, self.width)
     x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
-    x = nn.relu(made.norm(name='stem_norm')(x))
+    x = made.activate(made.norm(name='stem_norm')(x))
     block = layers.remat_if(self, InvertedResidual)
     for stage, (expansion, channels, blocks, stride) in enumerate(_STAGES):
       for index in range(blocks):
@@ -87,5 +87,5 @@ class MobileNetV2(nn.Module):
           name=f'stage{stage + 1}_block{index + 1}',
         )(x)
     x = made.conv(layers.scaled(1280, self.width), 1, name='last_conv')(x)
-    x = nn.relu(made.norm(name='last_norm')(x))
+    x = made.activate(made.norm(name='last_norm')(x))
     return layers.head(x, self.num_classes)

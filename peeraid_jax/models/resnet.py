@@ -3,8 +3,8 @@
 References:
   He et al., Deep Residual Learning, 2016; Identity Mappings in Deep Residual
   Networks, 2016 (pre-activation). The variants are those of PeerAiD's model
-  files and of Rice et al., Overfitting in Adversarially Robust Deep Learning,
-  2020.
+  files, of Rice et al., Overfitting in Adversarially Robust Deep Learning,
+  2020, and of Gowal et al., Improving Robustness using Generated Data, 2021.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ class BasicBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    conv, norm = self.layers
+    conv, norm, activate = self.layers
     y = conv(self.channels, 3, self.stride, name='conv1')(x)
-    y = nn.relu(norm(name='norm1')(y))
+    y = activate(norm(name='norm1')(y))
     y = norm(name='norm2')(conv(self.channels, 3, name='conv2')(y))
     if self.stride != 1 or x.shape[-1] != self.channels:
       x = conv(self.channels, 1, self.stride, name='shortcut_conv')(x)
       x = norm(name='shortcut_norm')(x)
-    return nn.relu(x + y)
+    return activate(x + y)
 
 
 class Bottleneck(nn.Module):
@@ -44,16 +44,16 @@ class Bottleneck(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    conv, norm = self.layers
+    conv, norm, activate = self.layers
     out = 4 * self.channels
-    y = nn.relu(norm(name='norm1')(conv(self.channels, 1, name='conv1')(x)))
+    y = activate(norm(name='norm1')(conv(self.channels, 1, name='conv1')(x)))
     y = conv(self.channels, 3, self.stride, name='conv2')(y)
-    y = nn.relu(norm(name='norm2')(y))
+    y = activate(norm(name='norm2')(y))
     y = norm(name='norm3')(conv(out, 1, name='conv3')(y))
     if self.stride != 1 or x.shape[-1] != out:
       x = conv(out, 1, self.stride, name='shortcut_conv')(x)
       x = norm(name='shortcut_norm')(x)
-    return nn.relu(x + y)
+    return activate(x + y)
 
 
 class PreActBlock(nn.Module):
@@ -62,22 +62,25 @@ class PreActBlock(nn.Module):
   Attributes:
     activated_shortcut: the shortcut's convolution reads the activated input
       (Rice et al., AWP, AKD2) instead of the raw one (PeerAiD, RobustBench).
+    shortcut_size: of the shortcut's kernel.
   """
 
   channels: int
   stride: int
   layers: layers.Layers
   activated_shortcut: bool = False
+  shortcut_size: int = 1
 
   @nn.compact
   def __call__(self, x):
-    conv, norm = self.layers
-    y = nn.relu(norm(name='norm1')(x))
+    conv, norm, activate = self.layers
+    y = activate(norm(name='norm1')(x))
     if self.stride != 1 or x.shape[-1] != self.channels:
       source = y if self.activated_shortcut else x
-      x = conv(self.channels, 1, self.stride, name='shortcut_conv')(source)
+      size = self.shortcut_size
+      x = conv(self.channels, size, self.stride, name='shortcut_conv')(source)
     y = conv(self.channels, 3, self.stride, name='conv1')(y)
-    y = nn.relu(norm(name='norm2')(y))
+    y = activate(norm(name='norm2')(y))
     return x + conv(self.channels, 3, name='conv2')(y)
 
 
@@ -85,6 +88,12 @@ class ActivatedShortcutBlock(PreActBlock):
   """The pre-activation block of Rice et al."""
 
   activated_shortcut: bool = True
+
+
+class WideShortcutBlock(PreActBlock):
+  """The pre-activation block of DeepMind's networks."""
+
+  shortcut_size: int = 3
 
 
 class ResNet(nn.Module):
@@ -99,6 +108,7 @@ class ResNet(nn.Module):
       instead of 3x3.
     stem_norm: norm and ReLU after the stem (post-activation networks).
     final_norm: norm and ReLU before pooling.
+    deepmind: the nonlinearity and padding of DeepMind's networks.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
     normalization: (mean, std) of the images, or None.
@@ -113,6 +123,7 @@ class ResNet(nn.Module):
   imagenet_stem: bool = False
   stem_norm: bool = True
   final_norm: bool = False
+  deepmind: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
   normalization: Any = None
@@ -121,14 +132,17 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
-      self, train=train, kernel_init=layers.torch_default_init
+      self,
+      train=train,
+      kernel_init=layers.torch_default_init,
+      deepmind=self.deepmind,
     )
     size, stride = (7, 2) if self.imagenet_stem else (3, 1)
     x = made.conv(self.width, size, stride, name='stem_conv')(
       layers.normalised(self, images)
     )
     if self.stem_norm:
-      x = nn.relu(made.norm(name='stem_norm')(x))
+      x = made.activate(made.norm(name='stem_norm')(x))
     if self.imagenet_stem:
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     block = layers.remat_if(self, self.block)
@@ -141,5 +155,5 @@ class ResNet(nn.Module):
           name=f'stage{stage + 1}_block{index + 1}',
         )(x)
     if self.final_norm:
-      x = nn.relu(made.norm(name='final_norm')(x))
+      x = made.activate(made.norm(name='final_norm')(x))
     return layers.head(x, self.num_classes)

@@ -2,7 +2,8 @@
 
 Reference:
   Zagoruyko and Komodakis, Wide Residual Networks, 2016; as in TRADES' and
-  PeerAiD's model files, without their unused block.
+  PeerAiD's model files, without their unused block; and as in Gowal et al.,
+  Uncovering the Limits of Adversarial Training, 2020.
 """
 
 from typing import Any
@@ -22,13 +23,13 @@ class WideBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    conv, norm = self.layers
-    y = nn.relu(norm(name='norm1')(x))
+    conv, norm, activate = self.layers
+    y = activate(norm(name='norm1')(x))
     if x.shape[-1] != self.channels:
       # The projection reads the activated input.
       x = conv(self.channels, 1, self.stride, name='shortcut_conv')(y)
     y = conv(self.channels, 3, self.stride, name='conv1')(y)
-    y = nn.relu(norm(name='norm2')(y))
+    y = activate(norm(name='norm2')(y))
     return x + conv(self.channels, 3, name='conv2')(y)
 
 
@@ -40,6 +41,7 @@ class WideResNet(nn.Module):
     depth: 6 n + 4 layers.
     widen: widening factor.
     width: 64 is the published network; other values scale all channels.
+    deepmind: the nonlinearity and padding of DeepMind's networks.
     dtype: of the computation.
     axis_name: mapped axis that batch statistics are averaged over, or None.
     normalization: (mean, std) of the images, or None.
@@ -50,6 +52,7 @@ class WideResNet(nn.Module):
   depth: int
   widen: int
   width: int = 64
+  deepmind: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
   normalization: Any = None
@@ -58,7 +61,10 @@ class WideResNet(nn.Module):
   @nn.compact
   def __call__(self, images, train: bool = False) -> layers.Output:
     made = layers.make_layers(
-      self, train=train, kernel_init=layers.he_fan_out_init
+      self,
+      train=train,
+      kernel_init=layers.he_fan_out_init,
+      deepmind=self.deepmind,
     )
     stem = layers.scaled(16, self.width)
     x = made.conv(stem, 3, name='stem_conv')(layers.normalised(self, images))
@@ -72,5 +78,5 @@ class WideResNet(nn.Module):
           made,
           name=f'group{group + 1}_block{index + 1}',
         )(x)
-    x = nn.relu(made.norm(name='final_norm')(x))
+    x = made.activate(made.norm(name='final_norm')(x))
     return layers.head(x, self.num_classes, zero_bias=True)
