@@ -52,6 +52,8 @@ setuptools.setup(
     'test': TEST,
     # AutoAttack's authors' code, which tests and a benchmark compare with.
     'oracle': ['pyautoattack==0.2.0', 'torch>=2.4'],
+    # Exports to ONNX, and compares them.
+    'onnx': ['jax2onnx>=0.17,<0.18', 'onnx>=1.20', 'onnxruntime>=1.22'],
     # Writes PyTorch's own format; reading it needs nothing.
     'torch': ['torch>=2.4'],
     'cuda13': ['jax[cuda13]>=0.10'],

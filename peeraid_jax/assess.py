@@ -1,4 +1,4 @@
-"""What a run's networks can do: while it trains, and at its end."""
+"""What a run's networks can do, at its end."""
 
 import functools
 import json
@@ -8,128 +8,32 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from peeraid_jax import attacks as attacks_lib
 from peeraid_jax import (
   cascade,
-  checkpoint,
   evaluate,
   interrupts,
   metrics,
   obfuscation,
-  torch_roles,
+  saved,
+  selection,
 )
 from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 from peeraid_jax.data import corruptions as corruptions_lib
 
 
-def _evaluator(config: ml_collections.ConfigDict, **settings):
-  return evaluate.make_evaluate(
-    epsilon=config.attack.epsilon,
-    step_size=config.attack.step_size,
-    norm=config.attack.norm,
-    batch_size=config.eval.batch_size,
-    seed=config.seed,
-    **settings,
-  )
-
-
-def _own(nets) -> dict[str, Any]:
-  """The roles without the average, in the order of the tables."""
-  return {role: nets[role] for role in config_lib.ROLES if role in nets}
-
-
-def _transfers(nets, attacks) -> list[evaluate.Transfer]:
-  """Who is shown images that attack the student: its peer or teacher."""
-  return [
-    evaluate.Transfer(target, 'student', name)
-    for target in ('peer', 'teacher')
-    for name in attacks
-    if target in nets and name != 'clean'
-  ]
-
-
 def _every_transfer(nets, attack: str = 'pgd20') -> list[evaluate.Transfer]:
   """Each network on images that attack each other one: the black-box table."""
-  roles = list(_own(nets))
+  roles = list(selection.own(nets))
   return [
     evaluate.Transfer(target, source, attack)
     for source in roles
     for target in (*roles, *({'teacher'} & set(nets)))
     if target != source
   ]
-
-
-def make_selection(config: ml_collections.ConfigDict, data):
-  """Returns the evaluator that `train` calls at the end of an epoch.
-
-  Clean and selection-attack accuracy of the student and its average, clean
-  accuracy of the peer, and the peer's and the teacher's on images that attack
-  the student: how far they are specialised.
-
-  Args:
-    config: validated.
-    data: the selection `Dataset`.
-  """
-  run = _evaluator(config)
-  attack = config.eval.select_attack
-
-  def select(state, tick) -> dict[str, float]:
-    nets = _own(state.nets)
-    if int(state.swa_count) == 0:
-      nets.pop('student_swa', None)
-    attacks = {
-      # Once each, also where the selection attack is 'clean'.
-      role: ('clean',) if role == 'peer' else tuple({'clean': 0, attack: 0})
-      for role in nets
-    }
-    found = run(
-      state.nets, data, attacks, _transfers(state.nets, [attack]), tick
-    )
-    scalars = {
-      f'select/{role}/{name}': float(np.mean(hits))
-      for role, values in found.roles.items()
-      for name, hits in values.items()
-    }
-    for name, hits in found.transfer.items():
-      scalars[f'select/{name}'] = float(np.mean(hits))
-    return scalars
-
-  return select
-
-
-def _restore_for_results(config, workdir):
-  """Returns role -> (net, where it comes from), and what teachers are."""
-  states, found, told = {}, {}, {}
-  for role in ('student', 'student_swa', 'peer', 'teacher'):
-    wanted = 'best_swa' if role == 'student_swa' else 'best'
-    if config.eval.checkpoint == 'latest':
-      wanted = 'latest'
-    if checkpoint.latest_step(workdir, which=wanted) is None:
-      continue
-    if wanted not in states:
-      states[wanted] = checkpoint.restore_with_meta(workdir, which=wanted)
-    state, meta = states[wanted]
-    started = role != 'student_swa' or int(state.swa_count)
-    if role in state.nets and started:
-      source = {'checkpoint': wanted, 'step': int(state.step)}
-      if wanted in meta['best']:
-        best = meta['best'][wanted]
-        source |= {'epoch': best['epoch'], 'selection_score': best['score']}
-      found[role] = (state.nets[role], source)
-      told = meta.get('teachers', {})
-  if not found:
-    imported = torch_roles.student(config)
-    if imported is not None:
-      return {'student': imported}, told
-    raise FileNotFoundError(
-      f'{workdir} has no {config.eval.checkpoint!r} checkpoint to evaluate; '
-      'train first with --mode=train'
-    )
-  return found, told
 
 
 _FOLDERS = ('dir', 'source', 'corruptions', 'torch')
@@ -238,13 +142,13 @@ class _Measured(NamedTuple):
 def _measure(config, workdir, nets, sources, data, corruptions) -> _Measured:
   """Attacks the networks of a run as its config asks for."""
   asked = _asked(config)
-  own = {r: net for r, net in _own(nets).items() if r in config.eval.roles}
+  every = selection.own(nets)
+  own = {r: net for r, net in every.items() if r in config.eval.roles}
   if not own:
     raise ValueError(
-      f'config.eval.roles={config.eval.roles}: {workdir} has '
-      f'{", ".join(_own(nets))}'
+      f'config.eval.roles={config.eval.roles}: {workdir} has {", ".join(every)}'
     )
-  transfers = dict.fromkeys(_transfers(nets, asked.plain))
+  transfers = dict.fromkeys(selection.transfers(nets, asked.plain))
   if asked.every_transfer:
     transfers |= dict.fromkeys(_every_transfer(nets))
   corrupted, masked = {}, {}
@@ -255,7 +159,7 @@ def _measure(config, workdir, nets, sources, data, corruptions) -> _Measured:
       if not done:
         metrics.say(f'evaluating {role}: {name} on {total} images')
 
-    run = _evaluator(config, restarts=config.eval.restarts)
+    run = selection.evaluator(config, restarts=config.eval.restarts)
     # A teacher's own accuracies are in the results of the run that trained it.
     attacks = dict.fromkeys(own, asked.plain)
     found = run(nets, data, attacks, list(transfers), tick)
@@ -340,7 +244,7 @@ def evaluate_run(
   Returns:
     What `results.json` holds.
   """
-  restored, told = _restore_for_results(config, workdir)
+  restored, told = saved.restore(config, workdir)
   nets = {role: net for role, (net, _) in restored.items()}
   sources = {r: source for r, (_, source) in restored.items() if r != 'teacher'}
   data = test.take(slice(0, config.eval.examples or len(test.labels)))

@@ -14,6 +14,7 @@ from peeraid_jax import (
   metrics,
   parallel,
   processes,
+  selection,
   teachers,
   torch_roles,
   validate,
@@ -125,7 +126,7 @@ def _run(
     for note in validate.notes(config):
       metrics.say(f'note: {note}')
     if mode == 'train':
-      select = assess.make_selection(config, splits.selection)
+      select = selection.make_selection(config, splits.selection)
       train_lib.train(config, workdir, splits.train, select)
     content = assess.evaluate_run(config, workdir, splits.test, corrupted)
     metrics.say('\n' + results_lib.table(content) + '\n')

@@ -14,9 +14,9 @@ ORDER = (
   'data', 'models', 'nets', 'torch_io', 'losses', 'attacks', 'methods',
   'config', 'recipes', 'validate', 'optim', 'parallel', 'processes', 'awp',
   'step', 'swa', 'build', 'metrics', 'checkpoint', 'torch_roles', 'teachers',
-  'interrupts', 'train', 'evaluate',
-  'autoattack', 'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run',
-  'main',
+  'interrupts', 'train', 'evaluate', 'selection', 'saved', 'autoattack',
+  'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run', 'export',
+  'report', 'main',
 )  # fmt: skip
 
 

@@ -144,7 +144,9 @@ class ResNet(nn.Module):
     if self.stem_norm:
       x = made.activate(made.norm(name='stem_norm')(x))
     if self.imagenet_stem:
-      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+      # After ReLU zeros pad as well as -inf, and every exporter knows them.
+      x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+      x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
     block = layers.remat_if(self, self.block)
     for stage, size in enumerate(self.stage_sizes):
       for index in range(size):

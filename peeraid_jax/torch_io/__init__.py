@@ -236,14 +236,32 @@ def to_state_dict(net: nets.Net) -> dict[str, np.ndarray]:
   return found
 
 
-def save(net: nets.Net, path, *, told: dict[str, str] | None = None) -> None:
+def describe(net: nets.Net) -> dict[str, str]:
+  """Returns a network's architecture and normalization, by their names."""
+  normalization = next(
+    (
+      k
+      for k, v in models.NORMALIZATIONS.items()
+      if v == net.module.normalization
+    ),
+    None,
+  )
+  if normalization is None:
+    mean, std = net.module.normalization
+    normalization = f'{",".join(map(str, mean))}/{",".join(map(str, std))}'
+  architecture = layouts.detect(to_state_dict(net)).name
+  return {'architecture': architecture, 'normalization': normalization}
+
+
+def save(net: nets.Net, path) -> None:
   """Writes a network as PyTorch's state dict.
+
+  A safetensors file also says which network it is, and what it does to
+  images; `read` understands that.
 
   Args:
     net: its parameters and statistics.
     path: `.safetensors`; or `.pt`, `.pth`, which needs PyTorch.
-    told: what is written into a safetensors file beside the arrays, such as
-      'architecture' and 'normalization' as `read` understands them.
 
   Raises:
     ValueError: PyTorch's repositories have no such network.
@@ -254,7 +272,7 @@ def save(net: nets.Net, path, *, told: dict[str, str] | None = None) -> None:
   if path.suffix == '.safetensors':
     import safetensors.numpy
 
-    safetensors.numpy.save_file(arrays, path, metadata=told or {})
+    safetensors.numpy.save_file(arrays, path, metadata=describe(net))
     return
   torch = _torch()
   torch.save({n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, path)
