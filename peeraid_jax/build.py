@@ -48,6 +48,41 @@ def complete(config: ml_collections.ConfigDict) -> None:
   config.data.num_classes = count
 
 
+def _loader(config: ml_collections.ConfigDict, data_dir: str = ''):
+  return functools.partial(
+    data_lib.load,
+    config.data.name,
+    data_dir=data_dir or config.data.dir or None,
+    source=config.data.source,
+    download=config.data.download,
+    stream=config.data.stream,
+    image_size=config.data.image_size,
+    fraction=config.data.centre_fraction,
+    threads=config.data.threads,
+  )
+
+
+def test_images(
+  config: ml_collections.ConfigDict, count: int, *, data_dir: str = ''
+) -> tuple[np.ndarray, np.ndarray]:
+  """Loads the first test images of a run's data.
+
+  Args:
+    config: of the run.
+    count: how many; at most all.
+    data_dir: where the data set is, if not where the run found it.
+
+  Returns:
+    (images float32 [N, H, W, C] in [0, 1], labels int32 [N]).
+
+  Raises:
+    FileNotFoundError: the data set is missing.
+  """
+  test = _loader(config, data_dir)(split='test').take(slice(0, count))
+  images = np.asarray(test.images).astype(np.float32) / 255
+  return images, np.asarray(test.labels).astype(np.int32)
+
+
 def splits(config: ml_collections.ConfigDict) -> Splits:
   """Loads a run's data.
 
@@ -59,17 +94,7 @@ def splits(config: ml_collections.ConfigDict) -> Splits:
     ValueError: sizes that do not fit.
     FileNotFoundError: the data set is missing.
   """
-  load = functools.partial(
-    data_lib.load,
-    config.data.name,
-    data_dir=config.data.dir or None,
-    source=config.data.source,
-    download=config.data.download,
-    stream=config.data.stream,
-    image_size=config.data.image_size,
-    fraction=config.data.centre_fraction,
-    threads=config.data.threads,
-  )
+  load = _loader(config)
   train, test = load(split='train'), load(split='test')
   selection = test
   if config.eval.select_on == 'validation':

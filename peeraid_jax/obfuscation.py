@@ -25,8 +25,14 @@ _EXAMPLES = 2
 _NOTHING = 0.01
 
 
-def _radii(epsilon: float, norm: str, size: int) -> list[float]:
-  """Growing radii; the last one reaches the middle of the box from anywhere."""
+def radii(epsilon: float, norm: str, size: int) -> list[float]:
+  """Returns growing radii; the last reaches the box's middle from anywhere.
+
+  Args:
+    epsilon: of the threat model, the first of them.
+    norm: 'Linf' or 'L2'.
+    size: numbers in an image.
+  """
   everything = 0.5 if norm == 'Linf' else 0.5 * math.sqrt(size)
   found = [epsilon * factor for factor in _FACTORS]
   return [r for r in found if r < everything] + [everything]
@@ -82,7 +88,7 @@ def measure(
   noise = accuracies(('pgd1',), step_size=0.0, restarts=_NOISE)
   ladder = {
     radius: accuracies(('pgd20',), epsilon=radius, step_size=radius / 8)
-    for radius in _radii(epsilon, norm, math.prod(shape))
+    for radius in radii(epsilon, norm, math.prod(shape))
   }
   told: dict[str, dict[str, Any]] = {}
   for role in roles:
@@ -147,12 +153,12 @@ def judge(
     'where random noise of the same size does more than PGD, the gradient '
     'says nothing',
   )
-  radii = measured['by_epsilon']
-  curve = np.array(list(radii.values()))
+  by_epsilon = measured['by_epsilon']
+  curve = np.array(list(by_epsilon.values()))
   add(
     'accuracy_falls_to_zero',
     np.all(np.diff(curve) <= slack) and curve[-1] <= max(_NOTHING, slack),
-    {f'{radius:.4g}': value for radius, value in radii.items()},
+    {f'{radius:.4g}': value for radius, value in by_epsilon.items()},
     'an attack that may turn any image grey has to break all; if it does not, '
     'it is the attack that fails',
   )

@@ -122,3 +122,23 @@ def of(data: ml_collections.ConfigDict) -> Facts:
       shape=(data.image_size, data.image_size, known.shape[2])
     )
   return known._replace(num_classes=known.num_classes or data.num_classes)
+
+
+_DIGITS = tuple('0123456789')
+_CLASSES = {
+  'digits': _DIGITS,
+  'svhn': _DIGITS,
+  'cifar10': (
+    'airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse',
+    'ship', 'truck',
+  ),
+}  # fmt: skip
+
+
+def class_names(data: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """Returns the names of the classes, numbers where they are not known here.
+
+  Args:
+    data: `config.data`.
+  """
+  return _CLASSES.get(data.name, tuple(map(str, range(of(data).num_classes))))

@@ -10,28 +10,10 @@ import pathlib
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax import checkpoint, metrics, saved
-from peeraid_jax import data as data_lib
+from peeraid_jax import build, checkpoint, metrics, saved
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.data import facts
 from peeraid_jax.export import card, formats
-
-
-def _images(config, count: int, data_dir: str):
-  """Returns the first test images of a run's data, in [0, 1]."""
-  test = data_lib.load(
-    config.data.name,
-    split='test',
-    data_dir=data_dir or config.data.dir or None,
-    source=config.data.source,
-    download=False,
-    stream=config.data.stream,
-    image_size=config.data.image_size,
-    fraction=config.data.centre_fraction,
-    threads=config.data.threads,
-  )
-  images = np.asarray(test.take(slice(0, count)).images)
-  return images.astype(np.float32) / 255
 
 
 def _check(net: nets_lib.Net, kind: str, path: pathlib.Path, images) -> float:
@@ -106,7 +88,9 @@ def export(
   # What is written computes in float32.
   net = net.replace(module=net.module.clone(dtype=jnp.float32))
   shape = facts.of(config.data).shape
-  examples = _images(config, images, data_dir) if images else None
+  examples = None
+  if images:
+    examples, _ = build.test_images(config, images, data_dir=data_dir)
   default = pathlib.Path(workdir) / f'{role}{made.suffix}'
   output = pathlib.Path(output or default)
   if not output.parent.is_dir():
