@@ -4,6 +4,10 @@
 cut off, and files each result under `experiments/results/NAME.json`.
 """
 
+import ast
+import pathlib
+import tomllib
+
 from peeraid_jax import config
 
 
@@ -158,6 +162,28 @@ TINYIMAGENET_NARROW = {
   ),
 }
 
+
+def _typed(text: str):
+  """Returns the value of a flag: a number, a tuple, or the text itself."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+_TABLES = pathlib.Path(__file__).parent / 'tables.toml'
+
+# The papers' own scale, beside which their numbers stand.
+PAPERS = {
+  row['run']: (
+    row['config'],
+    {field: _typed(v) for field, v in row.get('overrides', {}).items()},
+  )
+  for rows in tomllib.loads(_TABLES.read_text())['papers'].values()
+  for row in rows
+  if 'run' in row
+}
+
 # Whose AutoAttack is filed, and on how many of the first test images (0: all).
 AUTOATTACK = {
   'digits_*': {'eval.roles': ('student',), 'eval.examples': 0},
@@ -165,6 +191,7 @@ AUTOATTACK = {
     'eval.roles': ('student', 'student_swa'),
     'eval.examples': 200,
   },
+  'paper_*': {'eval.roles': ('student', 'student_swa'), 'eval.examples': 0},
 }
 
 RUNS = {
@@ -173,5 +200,6 @@ RUNS = {
   **LTD_TEMPERATURES,
   **CIFAR10_NARROW,
   **TINYIMAGENET_NARROW,
+  **PAPERS,
 }
 """Every run of this project."""

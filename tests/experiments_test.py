@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from absl.testing import absltest, parameterized
 
-from experiments import run, runs, scaling, tables
+from experiments import run, runs, scaling
 from experiments.benchmarks import flops
 from experiments.benchmarks import page as benchmarks
 from peeraid_jax import config as config_lib
@@ -120,37 +120,6 @@ class RunsTest(parameterized.TestCase):
         config.update_from_flattened_dict({field: ast.literal_eval(value)})
       validate.validate(config)
     self.assertEqual(run.autoattack_flags('tinyimagenet_narrow_peeraid'), [])
-
-
-class TablesTest(parameterized.TestCase):
-  def test_autoattack_column(self):
-    def result(seed, robust):
-      accuracies = {a: {'accuracy': 0.5, 'n': 40} for a in tables.ATTACKS}
-      made = {
-        'roles': {'student': accuracies},
-        'transfer': {},
-        'seed': seed,
-        'commit': 'c' * 40,
-        'device': 'a device',
-        'config': {'attack': {'epsilon': 0.1}, 'train': {'epochs': 3}},
-        'selection': {'on': 'validation'},
-      }
-      if robust is not None:
-        report = {'robust_accuracy': robust, 'n': 20}
-        made['autoattack'] = {'student': {'autoattack': report}}
-      return made
-
-    groups = {
-      'whole': [result(0, 0.2), result(1, 0.3)],
-      'half': [result(0, 0.2), result(1, None)],
-    }
-    text = tables.table({'whole': 'A', 'half': 'B'}, groups)
-    self.assertRegex(text, r'A, student \|.*\| 25.0 ± 7.1 \|  \|')
-    self.assertRegex(text, r'B, student \|.* 50.0 ± 0.0 \|  \|  \|')
-    self.assertIn('on 40 test images, AutoAttack on 20; epsilon', text)
-    groups['half'].pop()
-    text = tables.table({'whole': 'A', 'half': 'B'}, groups)
-    self.assertIn('| B (1 of 2 seeds), student |', text)
 
 
 class ScalingTest(parameterized.TestCase):

@@ -1,4 +1,4 @@
-"""The README: its tables are the program's, its example works."""
+"""The README: its examples work."""
 
 import contextlib
 import io
@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from absl.testing import absltest
 
-from experiments import tables
 from peeraid_jax import methods
 from tests import helpers
 
@@ -18,14 +17,6 @@ README = pathlib.Path(__file__).parent.parent / 'README.md'
 
 
 class ReadmeTest(absltest.TestCase):
-  def test_tables_are_what_the_program_makes(self):
-    text = README.read_text()
-    self.assertEqual(
-      tables.between(text, tables.tables()),
-      text,
-      'run `python -m experiments.tables README.md`',
-    )
-
   def test_the_method_of_the_example_trains(self):
     example = re.search(
       r'<!-- example: begin -->\n```python\n(.*?)```', README.read_text(), re.S
