@@ -15,13 +15,15 @@ REQUIRES = [
   'grain>=0.2.15,<0.3',  # reads images that do not fit on the device
   'importlib_resources>=6.0',  # needed by TFDS, undeclared there
   'jax>=0.10',
+  'Jinja2>=3.1',  # the report's page
+  'matplotlib>=3.9',  # and its figures
   'ml-collections>=1.0',
   'numpy>=2.0',
   'optax>=0.2.8,<0.3',
   'orbax-checkpoint>=0.12.8,<0.13',
   'Pillow>=10.0',  # needed by TFDS to decode without TensorFlow
   'safetensors>=0.5',
-  'scikit-learn>=1.5',  # the embedded digits
+  'scikit-learn>=1.5',  # the embedded digits; t-SNE
   'scipy>=1.13',  # reads SVHN's .mat archives
   'tensorboardX>=2.6',
   'tensorflow-datasets>=4.9.10,<5',
@@ -47,6 +49,7 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['peeraid_jax', 'peeraid_jax.*']),
+  package_data={'peeraid_jax.report': ['page.html']},
   install_requires=REQUIRES,
   extras_require={
     'test': TEST,

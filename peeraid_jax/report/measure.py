@@ -1,7 +1,8 @@
 """What a report shows of a network, as arrays.
 
-Attacks here are PGD on the cross-entropy from a uniform start, a step at a
-time: one compiled step serves every radius and number of steps.
+Attacks here are PGD on the cross-entropy from a uniform start, clipped to
+[0, 1], a step at a time: one compiled step serves every radius and number of
+steps.
 """
 
 import functools

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,9 +40,9 @@ class Store:
     path = self._folder / f'{name}-{digest}.npz'
     if path.exists():
       try:
-        with np.load(path) as found:
+        with path.open('rb') as file, np.load(file) as found:
           return dict(found)
-      except (ValueError, OSError, EOFError, KeyError):
+      except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         path.unlink()  # Cut off; it is measured again.
     found = {k: np.asarray(v) for k, v in measure().items()}
     temporary = path.with_suffix('.tmp.npz')
