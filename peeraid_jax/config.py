@@ -189,7 +189,8 @@ def base(
   for role, trained_by in TEACHERS.get(method, {}).items():
     model[role] = teacher
     model[f'{role}_width'] = 0  # 0: model.width
-    # '': model.normalization; of a PyTorch file, what it says, or none.
+    # '': model.normalization; of a PyTorch file, what the file or its
+    # architecture says, or none.
     model[f'{role}_normalization'] = ''
     choices = f'method={trained_by},student={teacher}'
     config[role] = _teacher(f':{choices}')

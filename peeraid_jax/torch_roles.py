@@ -64,6 +64,9 @@ def fill_in(config: ml_collections.ConfigDict) -> list[str]:
     own = role == 'student'
     config.model['width' if own else f'{role}_width'] = width
     normal = 'normalization' if own else f'{role}_normalization'
+    if not own and config.model[normal]:
+      # Given: RSLAD's CIFAR-100 teacher, say, is used with CIFAR-10's numbers.
+      found = found._replace(normalization=config.model[normal])
     if found.normalization:
       config.model[normal] = found.normalization
     elif config.model[normal] in ('', 'none'):

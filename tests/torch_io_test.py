@@ -208,6 +208,19 @@ class TorchRolesTest(parameterized.TestCase):
     self.assertEqual(config_lib.normalization(config, 'student'), 'none')
     self.assertEqual(config_lib.normalization(config, 'teacher'), 'half')
 
+  def test_what_is_given_goes_before_what_the_file_says(self):
+    path = self.folder / 'net.safetensors'
+    net = torch_io.load(self._write('tiny', 4))
+    torch_io.save(
+      net.replace(module=net.module.clone(normalization=(0.5, 0.5))), path
+    )
+    for given, expected in (('', 'half'), ('0.1/0.3', '0.1/0.3')):
+      config = helpers.config('rslad')
+      config.teacher.torch = str(path)
+      config.model.teacher_normalization = given
+      torch_roles.fill_in(config)
+      self.assertEqual(config.model.teacher_normalization, expected)
+
   def test_they_are_where_a_run_begins(self):
     config = helpers.config('rslad')
     config.model.torch = self._write('wideresnet10x1', 64)
