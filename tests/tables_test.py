@@ -27,7 +27,7 @@ def result(seed: int, robust: float | None = None, clean: float = 0.5):
     'selection': {'on': 'validation'},
   }
   if robust is not None:
-    report = {'robust_accuracy': robust, 'n': 20}
+    report = {'robust_accuracy': robust, 'n': 20, 'commit': 'a' * 40}
     made['autoattack'] = {'student': {'autoattack': report}}
   return made
 
@@ -57,7 +57,9 @@ class TablesTest(parameterized.TestCase):
     text = tables.table({'whole': 'A', 'half': 'B'}, groups)
     self.assertRegex(text, r'A, student \|.*\| 25.0 ± 7.1 \|  \|')
     self.assertRegex(text, r'B, student \|.* 50.0 ± 0.0 \|  \|  \|')
-    self.assertIn('on 40 test images, AutoAttack on 20; epsilon', text)
+    self.assertIn(
+      'on 40 test images, AutoAttack on 20 (commit aaaaaaaaaaaa); epsilon', text
+    )
     groups['half'].pop()
     text = tables.table({'whole': 'A', 'half': 'B'}, groups)
     self.assertIn('| B (1 of 2 seeds), student |', text)

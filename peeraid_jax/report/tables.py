@@ -84,7 +84,7 @@ def table(names: Mapping[str, str], groups: Groups, roles=tuple(ROLES)) -> str:
     ),
     _row('---', ['---:'] * (len(HEADS) + 2)),
   ]
-  attacked: set[int] = set()
+  attacked: list[dict] = []
   most = max(len(groups[name]) for name in names)
   for name, label in names.items():
     found = groups[name]
@@ -95,7 +95,7 @@ def table(names: Mapping[str, str], groups: Groups, roles=tuple(ROLES)) -> str:
         continue
       values = [_accuracies(found, role, a) for a in (*ATTACKS, 'autoattack')]
       cells = [_mean(v) if v else '' for v in values]
-      attacked |= {r['n'] for r in (_strong(f, role) for f in found) if r}
+      attacked += filter(None, (_strong(f, role) for f in found))
       shown = ''
       for tutor in ('peer', 'teacher'):
         transfer = f'{tutor}_on_student_pgd20'
@@ -107,7 +107,10 @@ def table(names: Mapping[str, str], groups: Groups, roles=tuple(ROLES)) -> str:
   counted = _listed({f['roles']['student']['clean']['n'] for f in every})
   counted += ' test images'
   if attacked:
-    counted += f', AutoAttack on {_listed(attacked)}'
+    counted += (
+      f', AutoAttack on {_listed({r["n"] for r in attacked})} (commit '
+      f'{_listed({r["commit"][:12] for r in attacked})})'
+    )
   lines.append('')
   lines.append(
     f'Accuracy in % on {counted}; '
