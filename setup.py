@@ -11,6 +11,7 @@ REQUIRES = [
   'absl-py>=2.1',
   'array_record>=0.6',
   'chex>=0.1.92',
+  'flatbuffers>=24.3',  # what jax.export writes
   'flax>=0.12.8,<0.13',
   'grain>=0.2.15,<0.3',  # reads images that do not fit on the device
   'importlib_resources>=6.0',  # needed by TFDS, undeclared there

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import build, checkpoint, data, export, nets, parallel, results
+from peeraid_jax import build, checkpoint, data, nets, parallel, results
 from peeraid_jax import config as config_lib
-from peeraid_jax.export import formats
+from peeraid_jax.export import files, formats
 from tests import helpers
 
 SOURCE = {'checkpoint': 'best', 'step': 0}
@@ -43,7 +43,7 @@ class ExportTest(chex.TestCase, parameterized.TestCase):
 
   def _export(self, kind, **kwargs):
     path = self.folder / f'{self.id()}{formats.FORMATS[kind].suffix}'
-    made = export.export(self.workdir, kind=kind, output=path, **kwargs)
+    made = files.export(self.workdir, kind=kind, output=path, **kwargs)
     return made, path.with_name(path.name + '.md').read_text()
 
   @parameterized.parameters('stablehlo', 'safetensors')
@@ -115,7 +115,7 @@ class ExportTest(chex.TestCase, parameterized.TestCase):
       mock.patch.dict(formats.FORMATS, safetensors=wrong),
       self.assertRaisesRegex(ValueError, 'other logits than the network'),
     ):
-      export.export(self.workdir, kind='safetensors', output=path)
+      files.export(self.workdir, kind='safetensors', output=path)
     self.assertEmpty(list(self.folder.glob('*bad*')))
 
   def test_bad_input(self):
@@ -124,11 +124,11 @@ class ExportTest(chex.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(FileNotFoundError, "no 'latest' checkpoint"):
       self._export('safetensors', which='latest')
     with self.assertRaisesRegex(ValueError, 'known: stablehlo, onnx'):
-      export.export(self.workdir, kind='keras')
+      files.export(self.workdir, kind='keras')
     with self.assertRaisesRegex(FileNotFoundError, 'there is no'):
-      export.export(self.workdir, output=self.folder / 'no' / 'x.stablehlo')
+      files.export(self.workdir, output=self.folder / 'no' / 'x.stablehlo')
     with self.assertRaisesRegex(FileNotFoundError, 'not the work directory'):
-      export.export(self.folder)
+      files.export(self.folder)
 
 
 if __name__ == '__main__':

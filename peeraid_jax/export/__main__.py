@@ -42,10 +42,10 @@ def main(argv: list[str]) -> None:
   if not _WORKDIR.value:
     sys.exit('error: --workdir=DIR is missing, the folder of a run')
   logging.set_verbosity(logging.WARNING)
-  from peeraid_jax import export
+  from peeraid_jax.export import files
 
   try:
-    export.export(
+    files.export(
       _WORKDIR.value,
       role=_ROLE.value,
       kind=_FORMAT.value,
