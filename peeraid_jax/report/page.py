@@ -32,6 +32,11 @@ def _accuracy(opened: Sequence[runs.Run]) -> dict[str, Any]:
     for values in run.results.get('roles', {}).values():
       attacks |= dict.fromkeys(values)
       counts |= {v['n'] for v in values.values()}
+  any_strong = any(
+    'autoattack' in reports
+    for run in opened
+    for reports in run.results.get('autoattack', {}).values()
+  )
   for run in opened:
     strong = run.results.get('autoattack', {})
     chosen |= {run.results.get('selection', {}).get('on')} - {None}
@@ -40,7 +45,8 @@ def _accuracy(opened: Sequence[runs.Run]) -> dict[str, Any]:
         _percent(values[a]['accuracy']) if a in values else '' for a in attacks
       ]
       report = strong.get(role, {}).get('autoattack')
-      cells.append(_percent(report['robust_accuracy']) if report else '')
+      if any_strong:
+        cells.append(_percent(report['robust_accuracy']) if report else '')
       strong_counts |= {report['n']} if report else set()
       rows.append({'label': f'{run.label}, {role}', 'cells': cells})
   if not rows:
@@ -54,7 +60,8 @@ def _accuracy(opened: Sequence[runs.Run]) -> dict[str, Any]:
   if strong_counts:
     text += f', AutoAttack on {_listed(strong_counts)}'
   text += f'. Checkpoints were chosen on a {_listed(chosen)} set.'
-  return {'text': text, 'heads': [*attacks, 'AutoAttack'], 'rows': rows}
+  heads = [*attacks, *(['AutoAttack'] if any_strong else [])]
+  return {'text': text, 'heads': heads, 'rows': rows}
 
 
 def _listed(values) -> str:

@@ -95,7 +95,8 @@ def table(names: Mapping[str, str], groups: Groups, roles=tuple(ROLES)) -> str:
         continue
       values = [_accuracies(found, role, a) for a in (*ATTACKS, 'autoattack')]
       cells = [_mean(v) if v else '' for v in values]
-      attacked += filter(None, (_strong(f, role) for f in found))
+      if values[-1]:
+        attacked += [_strong(f, role) for f in found]
       shown = ''
       for tutor in ('peer', 'teacher'):
         transfer = f'{tutor}_on_student_pgd20'

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from peeraid_jax import models, nets
-from peeraid_jax.torch_io import layouts, pickles, state_dicts
+from peeraid_jax.torch_io import detect, layouts, pickles, state_dicts
 
-Architecture = layouts.Architecture
+Architecture = detect.Architecture
 
 # What DeepMind's networks do to images stands in their code, not their files.
 _DEEPMIND_NORMALIZATIONS = {10: 'cifar10', 100: 'cifar100'}
@@ -123,7 +123,7 @@ def read(
   content, told = _read(path)
   try:
     found = state_dicts.find(content, key)
-    detected = layouts.detect(found.arrays)
+    detected = detect.detect(found.arrays)
     imported = Imported(
       detected,
       normalization or _normalization(found, told, detected),
@@ -249,7 +249,7 @@ def describe(net: nets.Net) -> dict[str, str]:
   if normalization is None:
     mean, std = net.module.normalization
     normalization = f'{",".join(map(str, mean))}/{",".join(map(str, std))}'
-  architecture = layouts.detect(to_state_dict(net)).name
+  architecture = detect.detect(to_state_dict(net)).name
   return {'architecture': architecture, 'normalization': normalization}
 
 

@@ -1,4 +1,4 @@
-"""How the field's PyTorch networks name their parameters, and which is which.
+"""How the field's PyTorch networks name their parameters.
 
 The layouts are those of kuangliu's ResNets and MobileNetV2 (PeerAiD, RSLAD,
 and most of RobustBench), TRADES' WideResNet (LTD, AWP, AGKD-BML), torchvision's
@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax import models
 from peeraid_jax.models import mobilenetv2, resnet, wideresnet
 
 
@@ -33,22 +32,6 @@ class Leaf(NamedTuple):
   collection: str
   path: tuple[str, ...]
   shape: tuple[int, ...]
-
-
-class Architecture(NamedTuple):
-  """A network, as `models.create` takes it.
-
-  Attributes:
-    name: of the network.
-    width: its base channels.
-    num_classes: its logits.
-    channels: of its images.
-  """
-
-  name: str
-  width: int
-  num_classes: int
-  channels: int
 
 
 # What the layers inside a block are called, and those outside of one.
@@ -198,102 +181,8 @@ def to_torch(array: np.ndarray) -> np.ndarray:
   return np.ascontiguousarray(np.transpose(array, _to_torch(array.ndim)))
 
 
-def _count(shapes, pattern: str) -> int:
-  """Returns how many numbers a pattern's group takes on."""
-  found = {m[1] for m in (re.match(pattern, name) for name in shapes) if m}
-  return len(found)
-
-
-def _same_resnet(shapes, stem: str, *, first: str, deepmind: bool) -> str:
-  """Returns the name of the ResNet whose blocks are those of a file."""
-  offset = 0 if deepmind else 1
-  sizes = []
-  while size := _count(
-    shapes, first.format(stage=len(sizes) + offset) + r'(\d+)\.'
-  ):
-    sizes.append(size)
-  norm = 'batchnorm' if deepmind else 'bn'
-  traits = {
-    'stage_sizes': tuple(sizes),
-    'deepmind': deepmind,
-    'stem_norm': not deepmind and 'bn1.weight' in shapes,
-    'final_norm': f'{norm}.weight' in shapes,
-    'imagenet_stem': shapes[stem][-1] == 7,
-    'bottleneck': any(n.endswith('.conv3.weight') for n in shapes),
-  }
-  for name, constructor in models.MODELS.items():
-    module = constructor(num_classes=1)
-    if isinstance(module, resnet.ResNet) and traits == {
-      **{k: getattr(module, k, None) for k in traits},
-      'bottleneck': module.block is resnet.Bottleneck,
-    }:
-      return name
-  raise ValueError(
-    f'a ResNet with {traits} is none of {", ".join(models.MODELS)}'
-  )
-
-
-def _widening(shapes, stem: str, block: str, maker: str) -> tuple[str, int]:
-  per_group = _count(shapes, block + r'(\d+)\.')
-  channels = next(
-    shape[0]
-    for name, shape in shapes.items()
-    if re.match(block + r'0\.conv', name) and len(shape) == 4
-  )
-  widen = max(1, round(channels / shapes[stem][0]))
-  name = f'{maker}wideresnet{6 * per_group + 4}x{widen}'
-  return name, shapes[stem][0] * 4
-
-
-def detect(arrays: Mapping[str, np.ndarray]) -> Architecture:
-  """Tells which network a state dict is of.
-
-  What no array shows is taken as it usually is: a pre-activation ResNet with
-  a norm at its end has activated shortcuts, one without has raw ones.
-
-  Args:
-    arrays: name in PyTorch, without prefixes -> array.
-
-  Raises:
-    ValueError: it is none of the known ones.
-  """
-  shapes = {name: np.shape(array) for name, array in arrays.items()}
-  linear = next(
-    (n for n in ('linear', 'fc', 'logits') if f'{n}.weight' in shapes), None
-  )
-  if linear is None:
-    raise ValueError(
-      'its names are those of no known network: it has no linear.weight, '
-      f'fc.weight or logits.weight, but {_some(shapes)}'
-    )
-  if 'block1.layer.0.conv1.weight' in shapes and 'conv1.weight' in shapes:
-    stem = 'conv1.weight'
-    name, width = _widening(shapes, stem, r'block1\.layer\.', '')
-  elif (
-    'layer.0.block.0.conv_0.weight' in shapes and 'init_conv.weight' in shapes
-  ):
-    stem = 'init_conv.weight'
-    name, width = _widening(shapes, stem, r'layer\.0\.block\.', 'dm_')
-  elif 'layer_0.0.conv_2d_1.weight' in shapes and 'conv_2d.weight' in shapes:
-    stem = 'conv_2d.weight'
-    name = _same_resnet(shapes, stem, first=r'layer_{stage}\.', deepmind=True)
-    width = shapes[stem][0]
-  elif 'layers.0.conv1.weight' in shapes and 'conv1.weight' in shapes:
-    stem = 'conv1.weight'
-    name, width = 'mobilenetv2', 2 * shapes[stem][0]
-  elif 'layer1.0.conv1.weight' in shapes and 'conv1.weight' in shapes:
-    stem = 'conv1.weight'
-    name = _same_resnet(shapes, stem, first=r'layer{stage}\.', deepmind=False)
-    width = shapes[stem][0]
-  else:
-    raise ValueError(
-      f'its names are those of no known network: {_some(shapes)}'
-    )
-  classes = shapes[f'{linear}.weight'][0]
-  return Architecture(name, width, classes, shapes[stem][1])
-
-
-def _some(names, most: int = 8) -> str:
+def some(names, most: int = 8) -> str:
+  """Returns the first names of many, for a message."""
   names = [str(n) for n in names]
   more = f' and {len(names) - most} more' if len(names) > most else ''
   return ', '.join(names[:most]) + more
@@ -313,7 +202,7 @@ def check(arrays: Mapping[str, np.ndarray], expected: tuple[Leaf, ...]) -> None:
     if name in shapes and shapes[name] != shape
   ]
   said = [
-    f'{what}: {_some(names)}'
+    f'{what}: {some(names)}'
     for what, names in (
       ('missing', [n for n in wanted if n not in shapes]),
       ('unexpected', [n for n in shapes if n not in wanted]),

@@ -142,7 +142,13 @@ def features(scene: Scene) -> Section:
       )
     )
   maps = found['clean_attention']
-  if maps.shape[1:] != (1, 1):
+  text = 'What the last layer sees, before and after the attack.'
+  if maps.shape[1:] == (1, 1):
+    text += (
+      ' There is no attention to draw: its feature map has one pixel on images '
+      'of this size.'
+    )
+  else:
     chosen = np.arange(min(SHOWN, len(labels)))
     shown = {
       'clean': scene.points.images[chosen],
@@ -163,6 +169,6 @@ def features(scene: Scene) -> Section:
     )
   return Section(
     'Features',
-    'What the last layer sees, before and after the attack.',
+    text,
     panels,
   )
