@@ -75,6 +75,7 @@ class CommandTest(command.Case):
     self.assertEqual(source['torch'], path.name)
     self.assertEqual(found['config']['model']['torch'], '')
 
+  @pytest.mark.slow
   def test_two_devices(self):
     workdir = self.folder / 'two'
     flags = '--xla_force_host_platform_device_count=2'
@@ -132,6 +133,7 @@ class CommandTest(command.Case):
       found['roles']['student']['pgd3']['accuracy'],
     )
 
+  @pytest.mark.slow
   def test_autoattack_stopped_and_resumed(self):
     extra = (
       '--mode=evaluate',

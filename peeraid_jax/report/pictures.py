@@ -27,7 +27,7 @@ def grid(
       spot = line[column]
       if picture.ndim == 3 and picture.shape[-1] == 1:
         picture = picture[..., 0]
-      plain = picture.ndim == 3 or not label.startswith('attention')
+      plain = picture.ndim == 3 or 'attention' not in label
       spot.imshow(
         picture,
         cmap='gray' if plain else theme.VALUES,
@@ -90,7 +90,7 @@ def surface(
   *,
   x: str,
   y: str,
-  highest: float,
+  scale: tuple[float, float],
 ) -> None:
   """Draws a loss over a plane.
 
@@ -99,14 +99,14 @@ def surface(
     axis: [size], both directions.
     loss: [size, size], first along y.
     x, y: labels of the axes.
-    highest: end of the colour scale, the same for networks to be compared.
+    scale: ends of the colour scale, the same for networks to be compared.
   """
   axes = made.subplots()
-  levels = np.linspace(0, highest, 21)
+  levels = np.linspace(*scale, 21)
   picture = axes.contourf(
     axis,
     axis,
-    np.minimum(loss, highest),
+    np.clip(loss, *scale),
     levels=levels,
     cmap=theme.VALUES,
   )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from peeraid_jax.data import facts
 from peeraid_jax.report import draw, measure, runs, theme
 from peeraid_jax.report.sections import scene as scene_lib
 
@@ -13,6 +14,14 @@ def _epochs(run: runs.Run) -> float:
   """Steps per epoch, by the records of epochs' ends."""
   ends = [r for r in run.records if r.get('epoch')]
   return ends[-1]['step'] / ends[-1]['epoch'] if ends else 1.0
+
+
+def _selection(run: runs.Run) -> str:
+  """The images that a checkpoint is chosen on, with their number."""
+  config = run.config
+  if config.eval.select_on == 'validation':
+    return f'{config.data.validation_examples} validation images'
+  return f'{facts.of(config.data).test or "all"} test images'
 
 
 def _series(run: runs.Run, name: str) -> tuple[list[float], list[float]]:
@@ -52,7 +61,7 @@ def training(scene: Scene) -> Section:
           f'training-{role}',
           f'Accuracy of the {role}',
           f'{run.config.data.name}; means of {every} '
-          f'batches of {run.config.train.batch_size}, and the {chosen} images '
+          f'batches of {run.config.train.batch_size}, and the {_selection(run)} '
           'that the checkpoint is chosen on.',
           lambda made, values=values: draw.lines(
             made, values, x='epoch', y='accuracy', percent=True
@@ -106,8 +115,8 @@ def specialisation(scene: Scene) -> Section:
       Panel(
         'specialisation',
         'Tutors on student-attacked images',
-        f'{scene.first.config.data.name}, {scene.first.config.eval.select_on} '
-        f'images; {attack}, {scene.radius}.',
+        f'{scene.first.config.data.name}, {_selection(scene.first)}; {attack}, '
+        f'{scene.radius}.',
         lambda made: draw.lines(
           made, values, x='epoch', y='accuracy', percent=True
         ),

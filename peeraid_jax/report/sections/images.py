@@ -154,7 +154,7 @@ def features(scene: Scene) -> Section:
       'clean': scene.points.images[chosen],
       'attention': maps[chosen],
       'attacked': found['adversarial'][chosen],
-      'attention, attacked': found['adversarial_attention'][chosen],
+      'its attention': found['adversarial_attention'][chosen],
     }
     panels.append(
       Panel(

@@ -73,10 +73,12 @@ def landscapes(scene: Scene) -> Section:
     )
   ]
   # One scale for all runs; what is far above the middle is cut off.
-  highest = {
-    kind: max(np.percentile(of[kind]['loss'], 80) for _, of in found.values())
-    for kind in ('weights', 'inputs')
-  }
+  scale = {}
+  for kind in ('weights', 'inputs'):
+    values = [of[kind]['loss'] for _, of in found.values()]
+    low = min(v.min() for v in values)
+    high = max(np.percentile(v, 80) for v in values)
+    scale[kind] = (float(low), float(max(high, low + 1e-6)))
   for index, (label, (run, of)) in enumerate(found.items()):
     panels += [
       Panel(
@@ -91,7 +93,7 @@ def landscapes(scene: Scene) -> Section:
           of['weights']['loss'],
           x='first direction',
           y='second direction',
-          highest=float(highest['weights']),
+          scale=scale['weights'],
         ),
         3.4,
       ),
@@ -108,7 +110,7 @@ def landscapes(scene: Scene) -> Section:
           of['inputs']['loss'],
           x='random signs [epsilon]',
           y='sign of the gradient [epsilon]',
-          highest=float(highest['inputs']),
+          scale=scale['inputs'],
         ),
         3.4,
       ),
