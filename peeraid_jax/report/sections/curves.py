@@ -60,9 +60,9 @@ def training(scene: Scene) -> Section:
         Panel(
           f'training-{role}',
           f'Accuracy of the {role}',
-          f'{run.config.data.name}; means of {every} '
-          f'batches of {run.config.train.batch_size}, and the {_selection(run)} '
-          'that the checkpoint is chosen on.',
+          f'{run.config.data.name}; means of {every} batches of '
+          f'{run.config.train.batch_size}, and the {_selection(run)} that the '
+          'checkpoint is chosen on.',
           lambda made, values=values: draw.lines(
             made, values, x='epoch', y='accuracy', percent=True
           ),
@@ -191,7 +191,7 @@ def robustness(scene: Scene) -> Section:
         'Which attack broke how many',
         f'{scene.first.config.data.name}, first '
         f'{", ".join(map(str, sorted(set(told))))} test images; AutoAttack, '
-        f'{scene.radius}; an image counts for the first attack that broke it.',
+        f'{scene.ball}; an image counts for the first attack that broke it.',
         lambda made: draw.shares(made, counts),
         1.3 + 0.5 * len(counts),
       )

@@ -49,7 +49,8 @@ def examples(scene: Scene) -> Section:
       Panel(
         'examples',
         'Images, changes and attacked images',
-        f'{run.config.data.name}, test images; PGD-{STEPS}, {scene.radius}; '
+        f'{run.config.data.name}, {len(chosen)} test images; PGD-{STEPS}, '
+        f'{scene.radius}; '
         f'the change is amplified {0.5 / reach:.3g} times around grey; '
         f'{run.role} of {run.label}.',
         lambda made: pictures.grid(made, rows, said),

@@ -69,12 +69,20 @@ class Scene:
     return f'{found}; {self.first.role} of {run.label if run else "each run"}.'
 
   @property
-  def radius(self) -> str:
+  def ball(self) -> str:
     """The threat model in words."""
-    epsilon, step, norm = self.first.threat
+    epsilon, _, norm = self.first.threat
     if norm == 'Linf':
-      return f'Linf, epsilon {255 * epsilon:g}/255, steps of {255 * step:g}/255'
-    return f'{norm}, epsilon {epsilon:g}, steps of {step:g}'
+      return f'Linf, epsilon {255 * epsilon:g}/255'
+    return f'{norm}, epsilon {epsilon:g}'
+
+  @property
+  def radius(self) -> str:
+    """The threat model and the length of PGD's steps."""
+    step = self.first.threat.step_size
+    if self.first.threat.norm == 'Linf':
+      return f'{self.ball}, steps of {255 * step:g}/255'
+    return f'{self.ball}, steps of {step:g}'
 
   def get_json(self, run: runs.Run, name: str, make, **settings):
     """As `get`, of JSON."""
