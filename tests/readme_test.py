@@ -17,6 +17,12 @@ README = pathlib.Path(__file__).parent.parent / 'README.md'
 
 
 class ReadmeTest(absltest.TestCase):
+  def test_pictures_are_there(self):
+    sources = re.findall(r'src(?:set)?="([^"]+)"', README.read_text())
+    self.assertNotEmpty(sources)
+    for source in sources:
+      self.assertTrue((README.parent / source).exists(), source)
+
   def test_the_method_of_the_example_trains(self):
     example = re.search(
       r'<!-- example: begin -->\n```python\n(.*?)```', README.read_text(), re.S

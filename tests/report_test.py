@@ -149,7 +149,7 @@ class LandscapeTest(chex.TestCase):
 class StoreTest(absltest.TestCase):
   def test_measured_once(self):
     folder = helpers.folder(self) / 'measured'
-    kept = store.Store(folder)
+    kept = store.Store(folder, 'abc')
     measured = []
 
     def get(**settings):
@@ -163,6 +163,11 @@ class StoreTest(absltest.TestCase):
     np.testing.assert_array_equal(get(n=1)['a'], range(3))
     get(n=2)
     self.assertEqual(measured, [{'n': 1}, {'n': 2}])
+    self.assertEqual(kept.commits, {'abc'})
+    # What an earlier commit measured stays its own.
+    later = store.Store(folder, 'def')
+    self.assertEqual(list(later.get('x', {'n': 1}, measured.append)), ['a'])
+    self.assertEqual(later.commits, {'abc'})
     # Cut off, as on a full disk.
     for file in folder.glob('*.npz'):
       file.write_bytes(file.read_bytes()[:40])

@@ -42,7 +42,7 @@ def make(
     FileNotFoundError: no such run, or its data set is missing.
     ValueError: bad input; or runs that cannot be compared.
   """
-  from peeraid_jax import metrics
+  from peeraid_jax import metrics, results
   from peeraid_jax.report import page, runs, sections, store
 
   if examples < 1:
@@ -54,7 +54,10 @@ def make(
   folder = pathlib.Path(output or pathlib.Path(workdir) / 'report')
   folder.mkdir(parents=True, exist_ok=True)
   scene = sections.Scene(
-    opened, points, store.Store(folder / 'measured'), size=size
+    opened,
+    points,
+    store.Store(folder / 'measured', results.commit()),
+    size=size,
   )
   made = []
   for name, section in sections.SECTIONS.items():

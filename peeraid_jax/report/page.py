@@ -103,10 +103,10 @@ def _checks(scene: sections.Scene) -> dict[str, Any]:
 
 def _provenance(scene: sections.Scene) -> str:
   told = [
-    f'Report by commit {results.commit()} on {results.device()}, JAX '
-    f'{results.versions()["jax"]}; measured on the first '
-    f'{len(scene.points.labels)} test images unless a caption says otherwise, '
-    f'seed {scene.points.seed}.'
+    f'Drawn by commit {results.commit()} on {results.device()}, JAX '
+    f'{results.versions()["jax"]}; measured by commit '
+    f'{_listed(scene.commits)}, on the first {len(scene.points.labels)} test '
+    f'images unless a caption says otherwise, seed {scene.points.seed}.'
   ]
   for run in scene.runs:
     trained = run.results.get('commit', 'unknown')

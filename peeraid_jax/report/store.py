@@ -10,17 +10,24 @@ from typing import Any
 
 import numpy as np
 
+_COMMIT = 'measured by commit'
+
 
 class Store:
   """Arrays in a folder, one file for each thing that was measured.
 
   Args:
     folder: made if it is not there.
+    commit: of the code that measures now.
+
+  Attributes:
+    commits: of the code that measured what was asked for.
   """
 
-  def __init__(self, folder: pathlib.Path):
+  def __init__(self, folder: pathlib.Path, commit: str):
     folder.mkdir(parents=True, exist_ok=True)
-    self._folder = folder
+    self._folder, self._commit = folder, commit
+    self.commits: set[str] = set()
 
   def get(
     self,
@@ -41,11 +48,16 @@ class Store:
     if path.exists():
       try:
         with path.open('rb') as file, np.load(file) as found:
-          return dict(found)
+          return self._told(dict(found))
       except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         path.unlink()  # Cut off; it is measured again.
     found = {k: np.asarray(v) for k, v in measure().items()}
     temporary = path.with_suffix('.tmp.npz')
+    found[_COMMIT] = np.array(self._commit)
     np.savez_compressed(temporary, **found)
     os.replace(temporary, path)
+    return self._told(found)
+
+  def _told(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    self.commits.add(str(found.pop(_COMMIT, 'unknown')))
     return found

@@ -69,6 +69,11 @@ class Scene:
     return f'{found}; {self.first.role} of {run.label if run else "each run"}.'
 
   @property
+  def commits(self) -> set[str]:
+    """Of the code that measured."""
+    return self._kept.commits
+
+  @property
   def ball(self) -> str:
     """The threat model in words."""
     epsilon, _, norm = self.first.threat
