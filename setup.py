@@ -21,7 +21,8 @@ REQUIRES = [
   'ml-collections>=1.0',
   'numpy>=2.0',
   'optax>=0.2.8,<0.3',
-  'orbax-checkpoint>=0.12.8,<0.13',
+  # The lower one is what jax2onnx allows.
+  'orbax-checkpoint>=0.11.36,<0.13',
   'Pillow>=10.0',  # needed by TFDS to decode without TensorFlow
   'safetensors>=0.5',
   'scikit-learn>=1.5',  # the embedded digits; t-SNE
