@@ -179,6 +179,17 @@ def parse_choices(
   return chosen
 
 
+class _Networks(tuple):
+  """The names of networks; WideResNets of other sizes are among them."""
+
+  def __contains__(self, name) -> bool:
+    try:
+      models.get(name)
+    except ValueError:
+      return False
+    return True
+
+
 def choices(
   argument: str | None,
   *,
@@ -196,7 +207,7 @@ def choices(
     dict of 'method', 'student', 'peer' and 'teacher'; the peer is like the
     student unless it is chosen, the teacher too.
   """
-  names = tuple(models.MODELS)
+  names = _Networks(models.MODELS)
   chosen = parse_choices(
     argument,
     method=('peeraid', tuple(methods.METHODS)),

@@ -101,6 +101,31 @@ class OfficialTest(parameterized.TestCase):
       self.assertFalse(kwargs[ablation])
     self.assertEqual(kwargs.attack_target, 'peer')
 
+  def test_wide_networks_of_other_sizes(self):
+    config = _config('cifar10', 'student=wideresnet16x4,peer=dm_wideresnet10x1')
+    self.assertEqual(
+      config_lib.roles(config),
+      {'student': 'wideresnet16x4', 'peer': 'dm_wideresnet10x1'},
+    )
+    validate.validate(config)
+    config.model.peer = 'wideresnet15x4'
+    with self.assertRaisesRegex(ValueError, 'or another WideResNet'):
+      validate.validate(config)
+
+  def test_normalization_by_numbers(self):
+    config = _config('cifar10', 'method=rslad')
+    config.model.normalization = '0.5/0.25'
+    config.model.teacher_normalization = '0.1,0.2,0.3/1,1,1'
+    validate.validate(config)
+    for field in ('normalization', 'teacher_normalization'):
+      with (
+        self.subTest(field),
+        self.assertRaisesRegex(ValueError, f'{field}=.0.5. should be one of'),
+      ):
+        broken = config.copy_and_resolve_references()
+        broken.model[field] = '0.5'
+        validate.validate(broken)
+
   def test_wide_peer_follows_the_student(self):
     config = _config('cifar10', 'student=wideresnet34x10')
     self.assertEqual(config.model.peer, 'wideresnet34x10')
