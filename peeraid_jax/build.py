@@ -78,7 +78,12 @@ def test_images(
   Raises:
     FileNotFoundError: the data set is missing.
   """
-  test = _loader(config, data_dir)(split='test').take(slice(0, count))
+  try:
+    test = _loader(config, data_dir)(split='test').take(slice(0, count))
+  except FileNotFoundError as error:
+    # Exports and reports have a flag of their own.
+    text = str(error).replace('--config.data.dir', '--data_dir')
+    raise FileNotFoundError(text) from None
   images = np.asarray(test.images).astype(np.float32) / 255
   return images, np.asarray(test.labels).astype(np.int32)
 

@@ -4,13 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-from unittest import mock
 
 import pytest
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import report
-from peeraid_jax.report import measure
 from tests import helpers, report_test
 
 pytestmark = pytest.mark.slow
@@ -40,17 +37,7 @@ class BrowserTest(parameterized.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.folder = helpers.class_folder(cls)
-    for name in ('one', 'two'):
-      (cls.folder / name).mkdir()
-    first = report_test.workdir(cls.folder, 'one', **report_test.RESULTS)
-    second = report_test.workdir(cls.folder, 'two', 'pgd_at')
-    with (
-      mock.patch.object(measure, 'STEPS', (0, 1, 20)),
-      mock.patch.object(measure, 'FACTORS', (0.0, 1.0)),
-    ):
-      path = report.make(
-        first, [second], output=cls.folder / 'out', examples=20, size=3
-      )
+    _, path = report_test.two_runs(cls.folder)
     cls.page = path.with_name('looked_at.html')
     cls.page.write_text(path.read_text() + _LOOK)
 

@@ -239,23 +239,33 @@ RESULTS = {
 }
 
 
+def two_runs(folder):
+  """Makes a report of one run beside another, with short curves.
+
+  Returns:
+    (work directories, path of the page).
+  """
+  for name in ('one', 'two'):
+    (folder / name).mkdir()
+  first = workdir(folder, 'one', **RESULTS)
+  second = workdir(folder, 'two', 'pgd_at')
+  with (
+    mock.patch.object(measure, 'STEPS', (0, 1, 20)),
+    mock.patch.object(measure, 'FACTORS', (0.0, 1.0)),
+  ):
+    path = report.make(
+      first, [second], output=folder / 'out', examples=20, size=3
+    )
+  return (first, second), path
+
+
 class ReportTest(chex.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.folder = helpers.class_folder(cls)
-    for name in ('one', 'two'):
-      (cls.folder / name).mkdir()
-    cls.first = workdir(cls.folder, 'one', **RESULTS)
-    cls.second = workdir(cls.folder, 'two', 'pgd_at')
-    cls.output = cls.folder / 'out'
-    with (
-      mock.patch.object(measure, 'STEPS', (0, 1, 20)),
-      mock.patch.object(measure, 'FACTORS', (0.0, 1.0)),
-    ):
-      cls.path = report.make(
-        cls.first, [cls.second], output=cls.output, examples=20, size=3
-      )
+    (cls.first, cls.second), cls.path = two_runs(cls.folder)
+    cls.output = cls.path.parent
     cls.text = cls.path.read_text()
 
   def test_every_section_is_there(self):

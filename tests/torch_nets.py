@@ -16,6 +16,15 @@ def _conv(inputs, outputs, size, stride=1, groups=1, padding=None):
   )
 
 
+def _shortcut(inputs, outputs, stride):
+  """Nothing, or a projection with norm where shapes differ."""
+  if stride == 1 and inputs == outputs:
+    return nn.Sequential()
+  return nn.Sequential(
+    _conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
+  )
+
+
 class Basic(nn.Module):
   def __init__(self, inputs, outputs, stride, shortcut='shortcut'):
     super().__init__()
@@ -24,12 +33,7 @@ class Basic(nn.Module):
     self.conv2 = _conv(outputs, outputs, 3)
     self.bn2 = nn.BatchNorm2d(outputs)
     self.which = shortcut
-    way = nn.Sequential()
-    if stride != 1 or inputs != outputs:
-      way = nn.Sequential(
-        _conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
-      )
-    setattr(self, shortcut, way)
+    setattr(self, shortcut, _shortcut(inputs, outputs, stride))
 
   def forward(self, x):
     y = self.bn1(self.conv1(x)).relu()
@@ -47,12 +51,7 @@ class Bottleneck(nn.Module):
     self.conv3 = _conv(channels, outputs, 1)
     self.bn3 = nn.BatchNorm2d(outputs)
     self.which = shortcut
-    way = nn.Sequential()
-    if stride != 1 or inputs != outputs:
-      way = nn.Sequential(
-        _conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
-      )
-    setattr(self, shortcut, way)
+    setattr(self, shortcut, _shortcut(inputs, outputs, stride))
 
   def forward(self, x):
     y = self.bn1(self.conv1(x)).relu()
@@ -206,10 +205,8 @@ class Inverted(nn.Module):
     self.conv3 = _conv(wide, outputs, 1)
     self.bn3 = nn.BatchNorm2d(outputs)
     self.shortcut = nn.Sequential()
-    if stride == 1 and inputs != outputs:
-      self.shortcut = nn.Sequential(
-        _conv(inputs, outputs, 1), nn.BatchNorm2d(outputs)
-      )
+    if stride == 1:
+      self.shortcut = _shortcut(inputs, outputs, stride)
 
   def forward(self, x):
     y = self.bn1(self.conv1(x)).relu()

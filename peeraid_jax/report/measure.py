@@ -165,8 +165,10 @@ def attack(
 def by_epsilon(net, points: Points, threat: Threat, *, steps: int):
   """Returns {'epsilon', 'accuracy'} under PGD at growing radii."""
   accuracies = [
-    attack(net, points, threat.scaled(f), steps=steps, looks=(steps,))[1][0]
+    # Where nothing may change, there is nothing to search for.
+    attack(net, points, threat.scaled(f), steps=taken, looks=(taken,))[1][0]
     for f in FACTORS
+    for taken in (steps if f else 0,)
   ]
   return {
     'epsilon': np.array([threat.epsilon * f for f in FACTORS]),

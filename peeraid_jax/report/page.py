@@ -163,7 +163,7 @@ def write(
       f'The {run.role} ({run.config.model[run.role.removesuffix("_swa")]}, '
       f'{nets.count_params(run.net):,} parameters), trained by '
       f'{run.config.method.name} for {run.config.train.epochs} epochs against '
-      f'{scene.radius}.'
+      f'{scene.pgd}.'
     ),
     accuracy=_accuracy(scene.runs),
     sections=shown,

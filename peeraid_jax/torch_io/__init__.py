@@ -249,7 +249,12 @@ def describe(net: nets.Net) -> dict[str, str]:
   if normalization is None:
     mean, std = net.module.normalization
     normalization = f'{",".join(map(str, mean))}/{",".join(map(str, std))}'
-  architecture = detect.detect(to_state_dict(net)).name
+  # Shapes are enough.
+  arrays = {
+    leaf.name: np.broadcast_to(np.float32(0), leaf.shape)
+    for leaf in layouts.leaves(net.module, _channels(net))
+  }
+  architecture = detect.detect(arrays).name
   return {'architecture': architecture, 'normalization': normalization}
 
 

@@ -89,7 +89,8 @@ def _chosen(content, key: str) -> tuple[str, Mapping[str, Any]]:
     if name in found:
       return name, found[name]
   raise ValueError(
-    f'it holds several networks, {", ".join(found)}; say which by its key'
+    f'it holds several networks, {", ".join(found)}; say which by its '
+    'key (torch_key in a config)'
   )
 
 

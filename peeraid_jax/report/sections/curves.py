@@ -116,7 +116,7 @@ def specialisation(scene: Scene) -> Section:
         'specialisation',
         'Tutors on student-attacked images',
         f'{scene.first.config.data.name}, {_selection(scene.first)}; {attack}, '
-        f'{scene.radius}.',
+        f'{scene.pgd}.',
         lambda made: draw.lines(
           made, values, x='epoch', y='accuracy', percent=True
         ),

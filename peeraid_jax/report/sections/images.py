@@ -50,7 +50,7 @@ def examples(scene: Scene) -> Section:
         'examples',
         'Images, changes and attacked images',
         f'{run.config.data.name}, {len(chosen)} test images; PGD-{STEPS}, '
-        f'{scene.radius}; '
+        f'{scene.pgd}; '
         f'the change is amplified {0.5 / reach:.3g} times around grey; '
         f'{run.role} of {run.label}.',
         lambda made: pictures.grid(made, rows, said),

@@ -65,7 +65,7 @@ class Scene:
     found = f'{self.first.config.data.name}, first '
     found += f'{count or len(self.points.labels)} test images'
     if attack:
-      found += f'; {attack}, {self.radius}'
+      found += f'; {attack}, {self.pgd}'
     return f'{found}; {self.first.role} of {run.label if run else "each run"}.'
 
   @property
@@ -82,7 +82,7 @@ class Scene:
     return f'{norm}, epsilon {epsilon:g}'
 
   @property
-  def radius(self) -> str:
+  def pgd(self) -> str:
     """The threat model and the length of PGD's steps."""
     step = self.first.threat.step_size
     if self.first.threat.norm == 'Linf':
