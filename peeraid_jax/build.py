@@ -16,6 +16,9 @@ from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches, facts
 from peeraid_jax.data import corruptions as corruptions_lib
 
+# Images attacked at a time: their activations stay in a CPU's cache.
+_CPU_CRAFT_PART = 32
+
 
 class Splits(NamedTuple):
   """What a run trains on, selects its best checkpoint on, and reports on."""
@@ -170,6 +173,7 @@ def train_step(config: ml_collections.ConfigDict, per_epoch: int):
     steps_per_epoch=per_epoch,
     awp=perturbed,
     microbatches=config.train.microbatches,
+    craft_part=_CPU_CRAFT_PART if jax.default_backend() == 'cpu' else 0,
   )
 
 

@@ -1,11 +1,13 @@
 """The step: gradients that are added up over parts of a batch."""
 
+from unittest import mock
+
 import chex
 import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import parallel
+from peeraid_jax import build, parallel
 from peeraid_jax.data import batches
 from tests import helpers
 
@@ -79,6 +81,42 @@ class MicrobatchesTest(chex.TestCase, parameterized.TestCase):
     far = _one_step(made)[0]
     with self.assertRaises(AssertionError):
       chex.assert_trees_all_close(far.nets, without.nets, rtol=1e-3)
+
+
+class CraftingInPartsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('peeraid', {}),
+    ('agkd_bml', {'agkd': False}),  # draws further images
+    # Batch statistics belong to the whole batch.
+    ('ard', {'train_mode_attack': True}),
+  )
+  def test_a_part_at_a_time_is_the_same(self, method, kwargs):
+    made = helpers.config(method)
+    if method == 'agkd_bml':
+      made.model.student = made.model.teacher = 'wideresnet28x10'
+    made.method.kwargs.update(kwargs)
+    found = []
+    for size in (0, 4):
+      with mock.patch.object(build, '_CPU_CRAFT_PART', size):
+        found.append(_one_step(made))
+    # A sign of a gradient near 0 may differ by rounding.
+    chex.assert_trees_all_close(*found, rtol=5e-3, atol=5e-4)
+
+  def test_parts_are_taken(self):
+    seen = []
+
+    def craft(nets, batch, keys):
+      seen.append((len(batch.images), len(batch.labels), len(keys)))
+      return {'images': batch.images}
+
+    made = helpers.config('natural')
+    method = build.method(made)._replace(craft=craft)
+    with (
+      mock.patch.object(build, '_CPU_CRAFT_PART', 4),
+      mock.patch.object(build, 'method', lambda config: method),
+    ):
+      _one_step(made)
+    self.assertEqual(set(seen), {(4, 4, 4)})
 
 
 class SplitTest(absltest.TestCase):

@@ -13,7 +13,7 @@ from tests import helpers
 
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip('torch')
-from tests import torch_nets  # noqa: E402
+from experiments.benchmarks import torch_nets  # noqa: E402
 
 _ResNet, _Wide = torch_nets.ResNet, torch_nets.WideResNet
 FAMILIES = {

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.interpreters import partial_eval as pe
 
+from peeraid_jax.models import layers
+
 
 def _convolution(eqn) -> float:
   out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
@@ -83,7 +85,9 @@ def activations(function, *arguments) -> float:
 
 
 def _needed(function, *arguments):
-  program = jax.make_jaxpr(function)(*arguments).jaxpr
+  with layers.stock_convolutions():
+    # A function of its own: JAX remembers how it traced another one.
+    program = jax.make_jaxpr(lambda *a: function(*a))(*arguments).jaxpr
   # Without the weight gradients of an attack, which the compiler drops.
   needed, _ = pe.dce_jaxpr(program, [True] * len(program.outvars))
   return needed

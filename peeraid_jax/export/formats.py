@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from peeraid_jax import nets, torch_io
+from peeraid_jax.models import layers
 
 
 class Format(NamedTuple):
@@ -49,8 +50,14 @@ class Format(NamedTuple):
 
 
 def _float32(net: nets.Net):
-  """A network in eval mode that computes in float32."""
-  return nets.logits_fn(net, dtype=jnp.float32)
+  """A network in eval mode that computes in float32, for any machine."""
+  apply = nets.logits_fn(net, dtype=jnp.float32)
+
+  def logits_fn(images):
+    with layers.stock_convolutions():
+      return apply(images)
+
+  return logits_fn
 
 
 def _write_stablehlo(net, shape, path) -> None:
@@ -73,9 +80,8 @@ def _write_onnx(net, shape, path) -> None:
   import onnx
   from jax2onnx import to_onnx
 
-  apply = _float32(net)
   model = to_onnx(
-    lambda images: apply(images),
+    _float32(net),
     [('batch', *shape)],
     model_name='peeraid_jax',
     opset=_OPSET,

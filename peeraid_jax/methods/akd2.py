@@ -52,7 +52,7 @@ def akd2(
 
   def loss(nets, batch, adv, keys):
     del keys
-    student = nets['student'].replace(batch_stats=adv['batch_stats'])
+    student = base.attacked(nets['student'], adv)
     output, student = student.train(adv['images'])
 
     def imitate(teacher):
@@ -78,4 +78,6 @@ def akd2(
     return sum(terms.values()), ({**nets, 'student': student}, metrics)
 
   roles = ('teacher', 'natural_teacher')
-  return base.Method(('student',), roles, craft, loss)
+  return base.Method(
+    ('student',), roles, craft, loss, per_example=not train_mode_attack
+  )

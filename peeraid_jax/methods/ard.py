@@ -45,7 +45,7 @@ def ard(
 
   def loss(nets, batch, adv, keys):
     del keys
-    student = nets['student'].replace(batch_stats=adv['batch_stats'])
+    student = base.attacked(nets['student'], adv)
     robust, student = student.train(adv['images'])
     # At the default alpha the clean pass has no weight; it still moves the
     # running statistics, as in the authors' code.
@@ -67,4 +67,6 @@ def ard(
     }
     return sum(terms.values()), ({**nets, 'student': student}, metrics)
 
-  return base.Method(('student',), ('teacher',), craft, loss)
+  return base.Method(
+    ('student',), ('teacher',), craft, loss, per_example=not train_mode_attack
+  )

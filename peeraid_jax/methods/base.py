@@ -28,6 +28,8 @@ class Method(NamedTuple):
       scalar whose gradient trains all roles, the nets with their new running
       statistics, and scalars to report.
     draws_by_class: whether `craft` draws training images with `batch.pool`.
+    per_example: whether what `craft` does with an example depends on that
+      alone, and all that it returns has one entry per example.
 
   `keys` holds one key per example, [B].
   """
@@ -37,6 +39,7 @@ class Method(NamedTuple):
   craft: Callable[[Nets, batches.Batch, chex.PRNGKey], Any]
   loss: Callable[..., tuple[chex.Array, tuple[Nets, Metrics]]]
   draws_by_class: bool = False
+  per_example: bool = True
 
 
 # The authors' reductions of KL over classes, by PyTorch's names: 'mean'
@@ -55,8 +58,8 @@ def ascend_cross_entropy(
       running ones at every step: what some authors' code does.
 
   Returns:
-    craft, with the result {'images': adversarial ones, 'batch_stats': the
-    student's after the attack}.
+    craft, with the result {'images': adversarial ones}; in train mode also
+    'batch_stats', the student's after the attack: see `attacked`.
   """
 
   def craft(nets, batch, keys):
@@ -71,14 +74,20 @@ def ascend_cross_entropy(
       return value(output.logits), moved.batch_stats
 
     if not train_mode:
-      images = maximise(by_running, batch.images, keys)
-      return {'images': images, 'batch_stats': student.batch_stats}
+      return {'images': maximise(by_running, batch.images, keys)}
     images, stats = maximise(
       by_batch, batch.images, keys, carry=student.batch_stats
     )
     return {'images': images, 'batch_stats': stats}
 
   return craft
+
+
+def attacked(student: nets_lib.Net, adv: Mapping[str, Any]) -> nets_lib.Net:
+  """Returns a student as `ascend_cross_entropy` left it."""
+  return student.replace(
+    batch_stats=adv.get('batch_stats', student.batch_stats)
+  )
 
 
 def ascend_divergence(

@@ -98,7 +98,7 @@ def iad1(
 
   def loss(nets, batch, adv, keys):
     del keys
-    student = nets['student'].replace(batch_stats=adv['batch_stats'])
+    student = base.attacked(nets['student'], adv)
     # The authors pass the adversarial batch another time, detached.
     robust, student = student.train(adv['images'], updates=2)
     clean, student = student.train(batch.images)
@@ -131,7 +131,9 @@ def iad1(
     }
     return sum(terms.values()), ({**nets, 'student': student}, metrics)
 
-  return base.Method(('student',), ('teacher',), craft, loss)
+  return base.Method(
+    ('student',), ('teacher',), craft, loss, per_example=not train_mode_attack
+  )
 
 
 def iad2(
@@ -183,7 +185,7 @@ def iad2(
 
   def loss(nets, batch, adv, keys):
     del keys
-    student = nets['student'].replace(batch_stats=adv['batch_stats'])
+    student = base.attacked(nets['student'], adv)
     robust, student = student.train(adv['images'])
     clean, student = student.train(batch.images)
     attacked, natural = jax.lax.stop_gradient(
@@ -220,4 +222,6 @@ def iad2(
     return sum(terms.values()), ({**nets, 'student': student}, metrics)
 
   roles = ('teacher', 'natural_teacher')
-  return base.Method(('student',), roles, craft, loss)
+  return base.Method(
+    ('student',), roles, craft, loss, per_example=not train_mode_attack
+  )

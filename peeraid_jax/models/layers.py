@@ -1,5 +1,7 @@
 """Layers that every network here shares, with PyTorch's conventions."""
 
+import contextlib
+import contextvars
 import functools
 import math
 from collections.abc import Callable
@@ -9,6 +11,8 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from peeraid_jax.models import cpu_conv
 
 # Flax's momentum 0.9 is PyTorch's 0.1.
 BATCH_NORM_MOMENTUM = 0.9
@@ -35,51 +39,20 @@ class Output(NamedTuple):
   embedding: chex.Array
 
 
-_NHWC = ('NHWC', 'HWIO', 'NHWC')
+_stock = contextvars.ContextVar('stock_convolutions', default=False)
 
 
-def _conv(lhs, rhs, strides, padding, groups, lhs_dilation=(1, 1)):
-  return jax.lax.conv_general_dilated(
-    lhs,
-    rhs,
-    strides,
-    padding,
-    lhs_dilation=lhs_dilation,
-    dimension_numbers=_NHWC,
-    feature_group_count=groups,
-  )
+@contextlib.contextmanager
+def stock_convolutions():
+  """Networks traced inside have JAX's own convolutions on every backend.
 
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _cpu_conv(images, kernel, strides, padding, groups):
-  return _conv(images, kernel, strides, padding, groups)
-
-
-def _cpu_conv_forward(images, kernel, strides, padding, groups):
-  return _conv(images, kernel, strides, padding, groups), (images, kernel)
-
-
-def _cpu_conv_backward(strides, padding, groups, saved, grad):
-  images, kernel = saved
-  size, inputs = kernel.shape[:2], kernel.shape[2]
-  pads = []
-  for axis in (0, 1):
-    low = size[axis] - 1 - padding[axis][0]
-    used = (grad.shape[axis + 1] - 1) * strides[axis] + 1
-    pads.append((low, images.shape[axis + 1] - used - low + size[axis] - 1))
-  flipped = kernel[::-1, ::-1]
-  if groups == 1:
-    flipped = flipped.swapaxes(2, 3)
-  elif inputs != 1 or kernel.shape[3] != groups:
-    raise NotImplementedError('convolutions are dense or depthwise here')
-  image_grad = _conv(grad, flipped, (1, 1), pads, groups, strides)
-  kernel_grad = jax.linear_transpose(
-    lambda k: _conv(images, k, strides, padding, groups), kernel
-  )(grad)[0]
-  return image_grad, kernel_grad
-
-
-_cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
+  For programs that another machine runs, or whose work is counted.
+  """
+  token = _stock.set(True)
+  try:
+    yield
+  finally:
+    _stock.reset(token)
 
 
 def conv_general_dilated(
@@ -94,16 +67,13 @@ def conv_general_dilated(
   feature_group_count=1,
   precision=None,
 ):
-  """A convolution whose input gradient is fast inside loops on CPU.
+  """The stock convolution, in a form of our own on CPU; see `cpu_conv`.
 
-  In a `scan` or `while`, XLA's CPU compiler leaves the kernel of a stock
-  input gradient in a layout that it runs about seven times slower. Here the
-  kernel is flipped and transposed explicitly; the result is the same. GPU and
-  TPU recognise the stock gradient and map it to the vendor's own.
+  GPU and TPU recognise the stock gradients and map them to the vendor's own.
   """
-  if jax.default_backend() == 'cpu':
+  if jax.default_backend() == 'cpu' and not _stock.get():
     pads = tuple(tuple(p) for p in padding)
-    return _cpu_conv(lhs, rhs, tuple(strides), pads, feature_group_count)
+    return cpu_conv.conv(lhs, rhs, tuple(strides), pads, feature_group_count)
   return jax.lax.conv_general_dilated(
     lhs,
     rhs,

@@ -1,0 +1,135 @@
+"""Convolutions as a CPU runs them fast: term by term the stock ones."""
+
+import chex
+import jax
+import jax.numpy as jnp
+from absl.testing import absltest, parameterized
+
+from peeraid_jax.models import cpu_conv, layers
+
+ONE = ((1, 1), (1, 1))
+
+
+def _stock(images, kernel, strides, padding, groups):
+  return jax.lax.conv_general_dilated(
+    images,
+    kernel,
+    strides,
+    padding,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    feature_group_count=groups,
+  )
+
+
+class CpuConvTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # batch, (rows, columns), channels in and out, kernel, stride, padding,
+    # groups
+    (2, (8, 8), 3, 4, 3, 1, ONE, 1),  # eight columns at once
+    (2, (5, 12), 16, 16, 3, 1, ONE, 1),  # two
+    (2, (8, 8), 8, 3, 5, 1, ((2, 2), (2, 2)), 1),
+    (2, (6, 9), 8, 8, 3, 1, ((0, 2), (3, 0)), 1),  # outputs: 6 x 10
+    (2, (7, 7), 8, 8, 3, 1, ONE, 1),  # does not divide
+    (2, (8, 8), 20, 70, 3, 1, ONE, 1),  # many channels
+    (2, (8, 6), 4, 6, 3, 2, ONE, 1),  # phases of a stride
+    (2, (7, 7), 4, 6, 3, 2, ONE, 1),  # the last row stays unused
+    (2, (8, 9), 4, 6, 3, 2, ((0, 1), (0, 1)), 1),
+    (2, (12, 12), 3, 8, 7, 2, ((3, 3), (3, 3)), 1),
+    (2, (9, 8), 4, 6, 3, 3, ((2, 0), (1, 2)), 1),
+    (2, (8, 8), 20, 6, 3, 2, ONE, 1),
+    (2, (8, 8), 4, 6, 1, 1, ((0, 0), (0, 0)), 1),
+    (2, (8, 7), 4, 6, 1, 2, ((0, 0), (0, 0)), 1),
+    (2, (8, 8), 4, 6, 1, 1, ONE, 1),
+    (32, (8, 8), 4, 6, 3, 1, ONE, 1),  # the kernel's gradient in parts
+    (48, (16, 16), 3, 64, 3, 2, ONE, 1),
+    (24, (8, 8), 4, 6, 3, 1, ONE, 1),  # parts that do not divide
+    (2, (8, 8), 6, 6, 3, 2, ONE, 6),
+    (2, (5, 5), 6, 6, 3, 1, ONE, 6),
+  )
+  def test_is_the_stock_one(
+    self, batch, shape, inputs, outputs, size, stride, padding, groups
+  ):
+    args = (stride, stride), padding, groups
+    keys = jax.random.split(jax.random.key(0), 3)
+    images = jax.random.normal(keys[0], (batch, *shape, inputs))
+    kernel = jax.random.normal(keys[1], (size, size, inputs // groups, outputs))
+    expected = jax.eval_shape(lambda x, k: _stock(x, k, *args), images, kernel)
+    ones = jax.random.normal(keys[2], expected.shape)
+
+    def both(function):
+      def compute(images, kernel):
+        found, pull = jax.vjp(
+          lambda x, k: function(x, k, *args), images, kernel
+        )
+        return found, pull(ones)
+
+      return jax.jit(compute)(images, kernel)
+
+    # Sums of thousands of products in another order.
+    chex.assert_trees_all_close(
+      both(cpu_conv.conv), both(_stock), rtol=1e-4, atol=1e-3
+    )
+
+  def test_unequal_strides(self):
+    images, kernel = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
+    args = (2, 1), ONE, 1
+    value = lambda f: jax.grad(
+      lambda x, k: jnp.square(f(x, k, *args)).sum(), (0, 1)
+    )(images, kernel)
+    chex.assert_trees_all_close(value(cpu_conv.conv), value(_stock), rtol=1e-5)
+
+  def test_second_derivative(self):
+    images, kernel = jnp.ones((1, 6, 6, 2)), jnp.ones((3, 3, 2, 2))
+
+    def curvature(function):
+      energy = lambda x: jnp.tanh(function(x, kernel, (1, 1), ONE, 1)).sum()
+      length = lambda x: jnp.square(jax.grad(energy)(x)).sum()
+      return jax.grad(length)(0.01 * images)
+
+    chex.assert_trees_all_close(
+      curvature(cpu_conv.conv), curvature(_stock), rtol=1e-4, atol=1e-5
+    )
+
+  def test_grouped_gradients_are_refused(self):
+    images, kernel = jnp.ones((1, 4, 4, 4)), jnp.ones((3, 3, 2, 4))
+    value = lambda x: cpu_conv.conv(x, kernel, (1, 1), ONE, 2).sum()
+    with self.assertRaisesRegex(NotImplementedError, 'dense or depthwise'):
+      jax.grad(value)(images)
+
+  @parameterized.parameters(
+    ((3, 3, 16, 16), 32, 2),
+    ((3, 3, 8, 8), 32, 4),
+    ((3, 3, 3, 16), 32, 4),
+    ((3, 3, 16, 3), 32, 8),
+    ((3, 3, 16, 16), 7, 1),
+    ((3, 3, 16, 32), 32, 1),
+    ((1, 1, 8, 8), 32, 1),
+  )
+  def test_columns_at_once(self, shape, width, expected):
+    kernel = jnp.zeros(shape)
+    self.assertEqual(
+      cpu_conv._columns_at_once(width, kernel, (1, 1), 1), expected
+    )
+    self.assertEqual(cpu_conv._columns_at_once(width, kernel, (2, 2), 1), 1)
+
+
+class StockTest(absltest.TestCase):
+  def test_stock_convolutions(self):
+    images, kernel = jnp.ones((1, 8, 8, 8)), jnp.ones((3, 3, 8, 8))
+
+    def kernels():
+      traced = jax.make_jaxpr(
+        lambda x, k: layers.conv_general_dilated(
+          x, k, (1, 1), ONE, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
+      )(images, kernel)
+      return str(traced)
+
+    self.assertIn('custom_vjp', kernels())
+    with layers.stock_convolutions():
+      self.assertNotIn('custom_vjp', kernels())
+    self.assertIn('custom_vjp', kernels())
+
+
+if __name__ == '__main__':
+  absltest.main()
