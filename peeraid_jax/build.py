@@ -16,8 +16,9 @@ from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches, facts
 from peeraid_jax.data import corruptions as corruptions_lib
 
-# Images attacked at a time: their activations stay in a CPU's cache.
-_CPU_CRAFT_PART = 32
+# Of the images that are attacked at a time on a CPU: so many that their
+# activations stay in its cache.
+_CPU_CRAFT_PIXELS = 32 * 32 * 32
 
 
 class Splits(NamedTuple):
@@ -158,6 +159,14 @@ def method(config: ml_collections.ConfigDict) -> methods.Method:
   )
 
 
+def _craft_part(config: ml_collections.ConfigDict) -> int:
+  """How many images are attacked at a time; 0: all."""
+  if jax.default_backend() != 'cpu':
+    return 0
+  height, width, _ = facts.of(config.data).shape
+  return max(1, _CPU_CRAFT_PIXELS // (height * width))
+
+
 def train_step(config: ml_collections.ConfigDict, per_epoch: int):
   """Builds the per-device training step, as of `step.make_train_step`."""
   perturbed = None
@@ -173,7 +182,7 @@ def train_step(config: ml_collections.ConfigDict, per_epoch: int):
     steps_per_epoch=per_epoch,
     awp=perturbed,
     microbatches=config.train.microbatches,
-    craft_part=_CPU_CRAFT_PART if jax.default_backend() == 'cpu' else 0,
+    craft_part=_craft_part(config),
   )
 
 

@@ -94,8 +94,9 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
   import jax
 
-  from peeraid_jax import interrupts, processes, run
+  from peeraid_jax import compilation_cache, interrupts, processes, run
 
+  compilation_cache.enable()
   argument = flags.FLAGS['config'].config_filename
   workdir = _WORKDIR.value or _default_workdir(argument)
   try:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tensorboardX
 import tqdm
 
 
@@ -47,6 +46,9 @@ class Writer:
     temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
     os.replace(temporary, path)
     self._lines = path.open('a')
+    # It imports PyTorch where that is installed, which takes a second or two.
+    import tensorboardX
+
     self._board = tensorboardX.SummaryWriter(
       str(pathlib.Path(workdir) / 'tensorboard'), purge_step=step + 1
     )

@@ -102,7 +102,11 @@ class Net(flax.struct.PyTreeNode):
     return self.replace(batch_stats=stats)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# It runs once: what the optimiser would take longer for than it saves.
+_COMPILE_FAST = {'xla_backend_optimization_level': 1}
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=_COMPILE_FAST)
 def _init(module, key, images):
   return module.init(key, images)
 
@@ -118,7 +122,11 @@ def create(
     shape: [H, W, C] of an image.
     temperature: divides the logits.
   """
-  variables = _init(module, key, jnp.zeros((1, *shape)))
+  images = jnp.zeros((1, *shape))
+  # In `jax.eval_shape` nothing is compiled, nor may it be said how.
+  traced = isinstance(images, jax.core.Tracer)
+  init = type(module).init if traced else _init
+  variables = init(module, key, images)
   stats = variables.get('batch_stats', {})
   return Net(variables['params'], stats, module, temperature)
 

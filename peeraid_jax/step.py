@@ -75,9 +75,9 @@ def make_train_step(
     awp: perturbs weights before the gradients that train; None does not.
     microbatches: parts of a batch whose gradients are averaged, one after the
       other; `rows` then have such an axis, and batch norm sees parts.
-    craft_part: examples that are attacked at a time, where the method attacks
-      each by itself and the device's batch divides; 0 takes all. The result
-      is the same, but what is computed with may stay in a cache.
+    craft_part: how many examples are attacked at a time, at most, where the
+      method attacks each by itself; 0 takes all. The result is the same, but
+      what is computed with may stay in a cache.
 
   Returns:
     step(state, rows, data, key) -> (state, metrics), with collectives over
@@ -96,7 +96,9 @@ def make_train_step(
   def attack(nets, batch, keys):
     """Crafts a batch, part by part where it is the same."""
     size = len(batch.labels)
-    if not method.per_example or not craft_part or size % craft_part:
+    most = craft_part if method.per_example else 0
+    each = max((n for n in range(1, most + 1) if size % n == 0), default=0)
+    if 2 * each <= most or each == size:
       return method.craft(nets, batch, keys)
 
     def one(part):
@@ -108,7 +110,7 @@ def make_train_step(
     made = jax.lax.map(
       one,
       jax.tree.map(
-        lambda x: x.reshape(-1, craft_part, *x.shape[1:]),
+        lambda x: x.reshape(-1, each, *x.shape[1:]),
         (batch.images, batch.labels, keys),
       ),
     )

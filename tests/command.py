@@ -43,9 +43,8 @@ class Case(chex.TestCase):
     cls.folder = helpers.class_folder(cls)
     cls.environment = {
       **os.environ,
-      # The same program in several processes: compiled once.
-      'JAX_COMPILATION_CACHE_DIR': str(cls.folder / 'cache'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
+      # Compiled programs are kept there.
+      'XDG_CACHE_HOME': str(cls.folder / 'cache'),
       'XLA_FLAGS': '',
       'PYTHONUNBUFFERED': '1',
     }

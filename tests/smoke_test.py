@@ -44,6 +44,26 @@ class CommandTest(command.Case):
     self.assertIn('--config.model.width=4', self.printed)
     self.assertIn('results.json', self.printed)
 
+  def test_a_second_run_compiles_nothing(self):
+    kept = lambda: set((self.folder / 'cache/peeraid_jax').glob('*/*-cache'))
+    before = kept()
+    self.assertTrue([p for p in before if p.name.startswith('jit__fun')])
+    self.run_to_end(self.folder / 'again')
+    self.assertEqual(kept(), before)
+    self.assert_same_run(self.folder / 'again')
+
+  @pytest.mark.slow
+  def test_kept_programs_that_are_broken(self):
+    cache = self.folder / 'broken'
+    shutil.copytree(self.folder / 'cache', cache)
+    for path in cache.glob('*/*/*-cache'):
+      path.write_bytes(path.read_bytes()[:100])
+    workdir = self.folder / 'of_broken'
+    self.run_to_end(
+      workdir, env={**self.environment, 'XDG_CACHE_HOME': str(cache)}
+    )
+    self.assert_same_run(workdir)
+
   def test_killed_and_resumed(self):
     workdir = self.folder / 'killed'
     code, _ = self.run_until(workdir, 6, signal.SIGKILL)
@@ -234,8 +254,7 @@ class TeacherTest(unittest.TestCase):
     ]
     environment = {
       **os.environ,
-      'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'cache'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
+      'XDG_CACHE_HOME': str(workdir.parent / 'cache'),
       'XLA_FLAGS': '',
       'PYTHONUNBUFFERED': '1',
     }

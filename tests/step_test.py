@@ -96,8 +96,8 @@ class CraftingInPartsTest(parameterized.TestCase):
       made.model.student = made.model.teacher = 'wideresnet28x10'
     made.method.kwargs.update(kwargs)
     found = []
-    for size in (0, 4):
-      with mock.patch.object(build, '_CPU_CRAFT_PART', size):
+    for pixels in (1000 * 64, 5 * 64):
+      with mock.patch.object(build, '_CPU_CRAFT_PIXELS', pixels):
         found.append(_one_step(made))
     # A sign of a gradient near 0 may differ by rounding.
     chex.assert_trees_all_close(*found, rtol=5e-3, atol=5e-4)
@@ -112,7 +112,8 @@ class CraftingInPartsTest(parameterized.TestCase):
     made = helpers.config('natural')
     method = build.method(made)._replace(craft=craft)
     with (
-      mock.patch.object(build, '_CPU_CRAFT_PART', 4),
+      # Five would do, four divide.
+      mock.patch.object(build, '_CPU_CRAFT_PIXELS', 5 * 64),
       mock.patch.object(build, 'method', lambda config: method),
     ):
       _one_step(made)

@@ -42,7 +42,10 @@ def main(argv: list[str]) -> None:
   if not _WORKDIR.value:
     sys.exit('error: --workdir=DIR is missing, the folder of a run')
   logging.set_verbosity(logging.WARNING)
+  from peeraid_jax import compilation_cache
   from peeraid_jax.export import files
+
+  compilation_cache.enable()
 
   try:
     files.export(

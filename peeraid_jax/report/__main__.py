@@ -38,7 +38,9 @@ def main(argv: list[str]) -> None:
   if not _WORKDIR.value:
     sys.exit('error: --workdir=DIR is missing, the folder of a run')
   logging.set_verbosity(logging.WARNING)
-  from peeraid_jax import report
+  from peeraid_jax import compilation_cache, report
+
+  compilation_cache.enable()
 
   try:
     report.make(
