@@ -6,6 +6,7 @@ over the devices of all of them, unless it is given devices; the state is an
 array of each process's own devices, and an array of all for Orbax alone.
 """
 
+import os
 from collections.abc import Callable, Sequence
 
 import jax
@@ -99,6 +100,53 @@ def split(
   first = local * jax.process_index()
   mine = folded[first : first + local]
   return mine if parts > 1 else mine[:, 0]
+
+
+# A device with fewer pixels of a batch waits for the others too often.
+_LEAST_PIXELS = 32 * 32 * 32
+# A device may wait long for another on a busy machine; by default XLA ends the
+# process after 40 seconds. It also ends at flags that it does not know.
+_PATIENCE = (
+  ' --xla_cpu_collective_call_warn_stuck_timeout_seconds=600'
+  ' --xla_cpu_collective_call_terminate_timeout_seconds=3600'
+)
+_WITH_PATIENCE = ('0.10.', '0.11.')
+
+
+def use_cores(batch_sizes: Sequence[int], pixels: int) -> None:
+  """Divides batches over the cores of this process, as virtual devices.
+
+  XLA runs many convolutions of one device on one core alone. Does nothing
+  where several processes are one run, where there is a GPU or TPU, or where
+  the user has said how many devices a CPU has (JAX_NUM_CPU_DEVICES).
+
+  Args:
+    batch_sizes: that have to divide; the first is the one of training.
+    pixels: of an image.
+  """
+  flags = os.environ.get('XLA_FLAGS', '')
+  given = 'JAX_NUM_CPU_DEVICES' in os.environ
+  if given or 'host_platform_device_count' in flags:
+    return
+  if jax.distributed.is_initialized():
+    return
+  cores = os.cpu_count() or 1
+  if hasattr(os, 'sched_getaffinity'):
+    cores = len(os.sched_getaffinity(0))
+  most = min(cores, batch_sizes[0] * pixels // _LEAST_PIXELS)
+  count = max(
+    (n for n in range(2, most + 1) if not any(s % n for s in batch_sizes)),
+    default=1,
+  )
+  if count == 1:
+    return
+  if jax.__version__.startswith(_WITH_PATIENCE):
+    os.environ['XLA_FLAGS'] = flags + _PATIENCE
+  try:
+    jax.config.update('jax_num_cpu_devices', count)
+  except RuntimeError:
+    # Somebody has asked for the devices already.
+    return
 
 
 def check_batch(batch_size: int, name: str, *, parts: int = 1) -> None:

@@ -23,6 +23,7 @@ from peeraid_jax import config as config_lib
 from peeraid_jax import results as results_lib
 from peeraid_jax import train as train_lib
 from peeraid_jax import workdir as workdir_lib
+from peeraid_jax.data import facts
 
 
 def _overrides(config, config_argument: str) -> list[str]:
@@ -85,6 +86,14 @@ def _run(
     build.complete(config)
     imported = torch_roles.fill_in(config)
     validate.validate(config)
+    height, width, _ = facts.of(config.data).shape
+    parallel.use_cores(
+      (
+        config.train.batch_size // config.train.microbatches,
+        config.eval.batch_size,
+      ),
+      height * width,
+    )
     parallel.check_batch(
       config.train.batch_size,
       'train.batch_size',

@@ -1,5 +1,6 @@
 """The step: gradients that are added up over parts of a batch."""
 
+import os
 from unittest import mock
 
 import chex
@@ -118,6 +119,56 @@ class CraftingInPartsTest(parameterized.TestCase):
     ):
       _one_step(made)
     self.assertEqual(set(seen), {(4, 4, 4)})
+
+
+class CoresTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # cores, batch sizes, pixels of an image, devices
+    (2, (128, 256), 1024, 2),
+    (16, (128, 256), 1024, 4),  # 32 images of 32x32 each
+    (16, (128, 256), 4096, 16),
+    (16, (128, 100), 4096, 4),
+    (3, (128, 256), 1024, 2),
+    (2, (125, 256), 1024, 1),
+    (16, (64, 256), 64, 1),
+    (1, (128, 256), 1024, 1),
+  )
+  def test_devices(self, cores, sizes, pixels, expected):
+    found = self._count(cores, sizes, pixels)
+    self.assertEqual(found, [] if expected == 1 else [expected])
+
+  def _count(self, cores, sizes, pixels, **environment):
+    told = []
+    with (
+      mock.patch.dict(os.environ, {'XLA_FLAGS': '', **environment}),
+      mock.patch.object(os, 'sched_getaffinity', lambda _: range(cores)),
+      mock.patch.object(
+        jax.config, 'update', lambda name, value: told.append(value)
+      ),
+    ):
+      parallel.use_cores(sizes, pixels)
+      self.assertEqual('timeout_seconds' in os.environ['XLA_FLAGS'], bool(told))
+    return told
+
+  def test_what_the_user_said_goes_first(self):
+    settings = 2, (128, 256), 1024
+    self.assertEmpty(self._count(*settings, JAX_NUM_CPU_DEVICES='1'))
+    flags = '--xla_force_host_platform_device_count=4'
+    with mock.patch.dict(os.environ, {'XLA_FLAGS': flags}):
+      parallel.use_cores((128, 256), 1024)
+      self.assertEqual(os.environ['XLA_FLAGS'], flags)
+    with mock.patch.object(jax.distributed, 'is_initialized', lambda: True):
+      self.assertEmpty(self._count(*settings))
+
+  def test_too_late(self):
+    """Here the devices have been asked for long ago."""
+    before = jax.devices()
+    with (
+      mock.patch.dict(os.environ, {'XLA_FLAGS': ''}),
+      mock.patch.object(os, 'sched_getaffinity', lambda _: range(4)),
+    ):
+      parallel.use_cores((128,), 1024)
+    self.assertEqual(jax.devices(), before)
 
 
 class SplitTest(absltest.TestCase):

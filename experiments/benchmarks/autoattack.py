@@ -8,7 +8,6 @@ experiments/results/benchmarks/autoattack.json.
 """
 
 import json
-import pathlib
 import statistics
 import time
 
@@ -16,17 +15,13 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from experiments.benchmarks import twins
+from experiments.benchmarks import filed, twins
 from peeraid_jax import autoattack
-from peeraid_jax import results as results_lib
 
 _POINTS = flags.DEFINE_integer('points', 200, 'points that are attacked')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'pairs of runs')
 _BATCH = flags.DEFINE_integer('batch_size', 200, 'of both')
-_RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
-_OUT = flags.DEFINE_string(
-  'out', str(_RESULT / 'autoattack.json'), 'file of the result'
-)
+_OUT = flags.DEFINE_string('out', filed.default('autoattack'), 'the result')
 
 NORM = 'Linf'
 ATTACKS = {
@@ -113,10 +108,8 @@ def main(argv) -> None:
       'theirs_robust_accuracy': rounds[0][1][1],
     }
     print(name, json.dumps(measured[name]), flush=True)
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  results_lib.write(
-    out,
+  filed.write(
+    _OUT.value,
     {
       'what': 'AutoAttack, ours in JAX and pyautoattack in PyTorch',
       'network': 'experiments/benchmarks/twins.py, adversarially trained',
@@ -125,16 +118,11 @@ def main(argv) -> None:
       'points': len(labels),
       'batch_size': _BATCH.value,
       'seed': 0,
-      'commit': results_lib.commit(),
-      'device': results_lib.device(),
-      'versions': {
-        **results_lib.versions(),
-        'torch': torch.__version__,
-        'pyautoattack': pyautoattack.__version__,
-      },
       'torch_threads': torch.get_num_threads(),
       'measured': measured,
     },
+    torch=torch.__version__,
+    pyautoattack=pyautoattack.__version__,
   )
 
 

@@ -13,20 +13,15 @@ import pathlib
 import re
 import time
 
-import jax
-import jax.numpy as jnp
 from absl import app, flags
 
-from experiments.benchmarks import flops
-from peeraid_jax import build, step
+from experiments.benchmarks import filed, programs
 from peeraid_jax import results as results_lib
-from peeraid_jax.data import batches
 
 _BATCH = flags.DEFINE_integer('batch_size', 128, 'images of a step')
 _ONLY = flags.DEFINE_string('only', '', 'settings that match')
 _DTYPE = flags.DEFINE_string('dtype', 'float32', "or 'bfloat16'")
-_RESULT = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
-_OUT = flags.DEFINE_string('out', str(_RESULT / 'memory.json'), 'the result')
+_OUT = flags.DEFINE_string('out', filed.default('memory'), 'the result')
 
 # (network, microbatches, rematerialisation)
 SETTINGS = (
@@ -44,26 +39,16 @@ SETTINGS = (
 
 def measure(name: str, microbatches: int, remat: bool) -> dict:
   """Returns what the compiler says of one step, in bytes and FLOPs."""
-  from configs import cifar10
-
-  config = cifar10.get_config(f'student={name},peer={name}')
-  config.model.remat = remat
-  config.train.microbatches = microbatches
-  config.train.batch_size = _BATCH.value
-  config.dtype = _DTYPE.value
-  state = jax.eval_shape(lambda: build.state(config))
-  data = batches.Resident(
-    jax.ShapeDtypeStruct((50_000, 32, 32, 3), jnp.uint8),
-    jax.ShapeDtypeStruct((50_000,), jnp.int32),
+  config = programs.config(
+    name,
+    **{
+      'model.remat': remat,
+      'train.microbatches': microbatches,
+      'train.batch_size': _BATCH.value,
+      'dtype': _DTYPE.value,
+    },
   )
-  shape = (_BATCH.value // microbatches,)
-  if microbatches > 1:
-    shape = (microbatches, *shape)
-  row = jax.ShapeDtypeStruct((1, *shape), jnp.int32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  devices = jax.devices()[:1]
-  made = step.compile_train_step(build.train_step(config, 391), devices=devices)
-  arguments = (state, batches.Rows(row, row), data, key)
+  made, arguments = programs.abstract(config)
   begun = time.perf_counter()
   compiled = made.lower(*arguments).compile()
   seconds = time.perf_counter() - begun
@@ -76,7 +61,7 @@ def measure(name: str, microbatches: int, remat: bool) -> dict:
     'dtype': config.dtype,
     'state_bytes': memory.argument_size_in_bytes - 50_000 * (32 * 32 * 3 + 4),
     'temporary_bytes': memory.temp_size_in_bytes,
-    'flops_per_image': flops.count(made, *arguments) / _BATCH.value,
+    'flops_per_image': programs.flops_per_image(config),
     'compile_seconds': seconds,
   }
 
@@ -96,13 +81,10 @@ def main(argv) -> None:
       'commit': results_lib.commit()
     }
     print(label, json.dumps(found[label]), flush=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    results_lib.write(
-      out,
+    filed.write(
+      _OUT.value,
       {
         'what': "memory of PeerAiD's compiled step; nothing was run",
-        'device': results_lib.device(),
-        'versions': results_lib.versions(),
         'measured': found,
       },
     )

@@ -17,7 +17,6 @@ import sys
 import time
 
 import jax
-import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks import filed
@@ -36,28 +35,15 @@ def work(port: str, count: int, index: int, core: int) -> None:
   os.sched_setaffinity(0, {core})
   if count > 1:
     jax.distributed.initialize(f'127.0.0.1:{port}', count, index)
-  from configs import cifar10
-  from peeraid_jax import build, parallel, step
-  from peeraid_jax.data import batches
+  from experiments.benchmarks import programs
 
-  config = cifar10.get_config()
-  config.model.width = WIDTH
-  rng = np.random.default_rng(0)
-  size = EACH * count
-  data = parallel.replicate(
-    batches.Resident(
-      rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8),
-      rng.integers(0, 10, size).astype(np.int32),
-    )
-  )
-  rows = parallel.split(np.arange(size, dtype=np.int32))
-  rows = batches.Rows(rows, rows)
-  state = parallel.replicate(build.state(config))
-  take = step.compile_train_step(build.train_step(config, 1))
+  config = programs.config('resnet18', WIDTH)
+  config.train.batch_size = EACH * count
+  take, (state, *rest) = programs.concrete(config)
   seconds = []
   for _ in range(_STEPS.value + 2):
     begun = time.perf_counter()
-    state, values = take(state, rows, data, jax.random.key(0))
+    state, values = take(state, *rest)
     jax.block_until_ready(values)
     seconds.append(time.perf_counter() - begun)
   # The first ones compile and warm up.
