@@ -150,7 +150,11 @@ def _memory() -> int:
 
 
 def work(job: Job) -> None:
-  """Takes as many steps as each line says; prints seconds of each."""
+  """Takes as many steps as each line says; prints seconds of each.
+
+  One more before them is not timed: it wakes what has slept while the others
+  had their turns.
+  """
   take, known = (_ours if job.side == 'ours' else _theirs)(job)
   begun = time.perf_counter()
   take()
@@ -158,6 +162,7 @@ def work(job: Job) -> None:
   take()
   print(json.dumps(known), flush=True)
   for line in sys.stdin:
+    take()
     seconds = []
     for _ in range(int(line)):
       begun = time.perf_counter()
