@@ -15,8 +15,8 @@ ORDER = (
   'config', 'recipes', 'validate', 'optim', 'parallel', 'processes', 'awp',
   'step', 'swa', 'build', 'metrics', 'checkpoint', 'torch_roles', 'teachers',
   'interrupts', 'train', 'evaluate', 'selection', 'saved', 'autoattack',
-  'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run', 'export',
-  'report', 'main',
+  'obfuscation', 'results', 'cascade', 'assess', 'workdir', 'run',
+  'compilation_cache', 'export', 'report', 'main',
 )  # fmt: skip
 
 

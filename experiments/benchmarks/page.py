@@ -131,19 +131,160 @@ def _autoattack(found: dict) -> str:
   )
 
 
+def _range(ratio: dict) -> str:
+  return f'{ratio["median"]:.2f} ({ratio["min"]:.2f} to {ratio["max"]:.2f})'
+
+
+_SIDES = {
+  'ours': 'ours',
+  'eager': 'PyTorch as the authors run it: eager, NCHW, two passes',
+  'channels_last': 'PyTorch, channels last, one pass',
+  'compile': 'the same with torch.compile',
+}
+
+
+def _step(found: dict) -> str:
+  parts = [
+    '## The step',
+    "PeerAiD's whole step on 32x32 images: ours, and PyTorch's (`torch_step.py`)"
+    ', in turns, a process each, all cores or one GPU for the one whose turn it '
+    'is. Ours also crops and flips; PyTorch gets its images ready. Times of '
+    'PyTorch over ours, medians of rounds: above 1, ours is faster. The share '
+    'is that of the rate of large matrix products on the device (30 forward '
+    'passes per image for all). Memory is the most that a process held on its '
+    'device, its libraries included on a CPU.',
+  ]
+  for label, m in found['measured'].items():
+    rows = []
+    for name, side in m['sides'].items():
+      ratio = side.get('ours_is_times_faster')
+      first = side['first_step_seconds']
+      first += side.get('trace_seconds', 0) + side.get('compile_seconds', 0)
+      rows.append(
+        [
+          _SIDES[name],
+          f'{side["images_per_second"]:.1f}',
+          _range(ratio) if ratio else '1',
+          f'{100 * side["share_of_matrix_rate"]:.0f}',
+          f'{first:.0f}',
+          f'{side["peak_bytes"] / 2**30:.1f}',
+        ]
+      )
+    ours = m['sides']['ours']
+    heads = ['', 'images/s', "PyTorch's time over ours", 'share, %']
+    parts.append(
+      f'**{label}**: {m["flops_per_image"] / 1e9:.1f} GFLOP per image, matrix '
+      f'products at {m["matrix_flops_per_second"] / 1e9:,.0f} GFLOP/s, '
+      f'{m["rounds"]} rounds of {m["steps_per_round"]} steps; ours on '
+      f'{ours["devices"]} device(s), traced in {ours["trace_seconds"]:.0f} s, '
+      f'compiled in {ours["compile_seconds"]:.0f} s'
+    )
+    parts.append(_table([*heads, 'first step, s', 'memory, GiB'], rows))
+    parts.append(f'{_where(m)}; commit {m["commit"][:8]}.')
+  parts.append('`python -m experiments.benchmarks.step`')
+  return '\n\n'.join(parts)
+
+
+def _growth(found: dict) -> str:
+  rows, where = [], ''
+  for m in found['measured'].values():
+    base = m['base']
+    for value, point in m['points'].items():
+      rows.append(
+        [
+          f'{m["axis"].replace("_", " ")} {value}',
+          f'{point["images_per_second"]:.1f}',
+          str(point['devices']),
+          f'{point["compile_seconds"]:.0f}',
+          f'{point["temporary_bytes"] / 2**20:.0f}',
+        ]
+      )
+    where = f'{_where(m)}; commit {m["commit"][:8]}'
+  return (
+    '## As one thing grows\n\n'
+    f'Ours: {base["network"]} of width {base["width"]}, {base["batch"]} images, '
+    f'PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the row says.\n\n'
+    + _table(
+      ['', 'images/s', 'devices', 'compiled in, s', 'temporary, MiB'], rows
+    )
+    + f'\n\n`python -m experiments.benchmarks.step --growth`; {where}.'
+  )
+
+
+def _start(found: dict) -> str:
+  middle = lambda values: f'{statistics.median(values):.1f}'
+  rows = [
+    [name, '', middle(values)] for name, values in found['answers'].items()
+  ]
+  rows += [
+    [
+      f'digits, {name}',
+      middle([start['data'] for start in starts]),
+      middle([start['step'] for start in starts]),
+    ]
+    for name, starts in found['first_step'].items()
+  ]
+  count = len(found['answers']['help'])
+  return (
+    '## Start\n\n'
+    'Seconds from the start of a process until its data are found, and until '
+    f'it answers or has taken a step; medians of {count}. Compiled programs '
+    "are kept in the user's cache.\n\n"
+    + _table(['', 'data found', 'answer or first step'], rows)
+    + f'\n\n`python -m experiments.benchmarks.start`; {_where(found)}; commit '
+    f'{found["commit"][:8]}.'
+  )
+
+
+def _convolutions(found: dict) -> str:
+  rows = [
+    [
+      label,
+      *[
+        f'{1e3 * m[name]["ours_seconds"]:.1f}, '
+        f'{m[name]["ours_is_times_faster"]["median"]:.1f}'
+        for name in ('forward', 'images', 'kernel')
+      ],
+    ]
+    for label, m in found['measured'].items()
+  ]
+  return (
+    '## Convolutions on a CPU\n\n'
+    f'Of {found["batch_size"]} images, by one device, outside of loops: '
+    'milliseconds of ours, and how many times as long the stock one takes; '
+    f'medians of {found["rounds"]}.\n\n'
+    + _table(['', 'forward', "images' gradient", "kernel's gradient"], rows)
+    + f'\n\n`python -m experiments.benchmarks.convolutions`; {_where(found)}; '
+    f'commit {found["commit"][:8]}.'
+  )
+
+
+_SECTIONS = {
+  'step': _step,
+  'growth': _growth,
+  'start': _start,
+  'convolutions': _convolutions,
+  'memory': _memory,
+  'input': _input,
+  'autoattack': _autoattack,
+}
+
+
 def page() -> str:
   """Returns the page as Markdown."""
   parts = [
     '# Benchmarks',
     'Made by `python -m experiments.benchmarks.page` from '
-    '`experiments/results/benchmarks/*.json`; each program states what it '
-    'measures. What a second process costs is in [scaling.md](../scaling.md).',
+    '`experiments/results/benchmarks/*.json` and `tried.md`; each program '
+    'states what it measures. What a second process costs is in '
+    '[scaling.md](../scaling.md). CI has no clock: `tests/guard_test.py` holds '
+    "the step's FLOPs, bytes, memory and compilations to bounds.",
   ]
-  sections = {'memory': _memory, 'input': _input, 'autoattack': _autoattack}
-  for name, section in sections.items():
+  for name, section in _SECTIONS.items():
     found = _read(name)
     if found:
       parts.append(section(found))
+  parts.append((_HERE / 'tried.md').read_text().strip())
   return '\n\n'.join(parts) + '\n'
 
 

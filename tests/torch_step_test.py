@@ -1,0 +1,70 @@
+"""PeerAiD's step is the one that PyTorch takes: pip install -e '.[oracle]'.
+
+It is what the benchmark compares with, so both have to do the same.
+"""
+
+import jax
+import numpy as np
+import pytest
+from absl.testing import absltest, parameterized
+
+from experiments.benchmarks import programs
+from peeraid_jax import torch_io
+
+pytestmark = pytest.mark.slow
+torch = pytest.importorskip('torch')
+from experiments.benchmarks import torch_step  # noqa: E402
+
+SETTINGS = {
+  'train.batch_size': 8,
+  'attack.steps': 2,
+  # Neither side draws anything.
+  'attack.start': 'none',
+  'data.padding': 0,
+  'data.flip': False,
+}
+
+
+def _tensors(net):
+  arrays = torch_io.to_state_dict(net).items()
+  return {name: torch.from_numpy(np.array(array)) for name, array in arrays}
+
+
+class TorchStepTest(parameterized.TestCase):
+  @parameterized.parameters('eager', 'channels_last')
+  def test_one_step(self, variant):
+    torch.set_num_threads(1)
+    config = programs.config('resnet18', 8, **SETTINGS)
+    take, (state, rows, data, key) = programs.concrete(config)
+    before = jax.device_get(state.nets)
+    networks = []
+    for role in ('student', 'peer'):
+      network = torch_step.network('resnet18', 8)
+      missing = network.load_state_dict(_tensors(before[role]), strict=False)
+      self.assertEmpty(missing.unexpected_keys)
+      self.assertTrue(
+        all(k.endswith('num_batches_tracked') for k in missing.missing_keys)
+      )
+      networks.append(network)
+    theirs = torch_step.Step(
+      *networks, torch_step.VARIANTS[variant], start_scale=0.0, steps=2
+    )
+    images = data.images[np.ravel(rows.index)].astype(np.float32) / 255
+    loss = theirs(
+      torch.from_numpy(np.array(images).transpose(0, 3, 1, 2).copy()),
+      torch.from_numpy(np.array(data.labels[np.ravel(rows.index)])).long(),
+    )
+    state, metrics = take(state, rows, data, key)
+    self.assertAlmostEqual(float(metrics['loss']), float(loss), places=3)
+    after = jax.device_get(state.nets)
+    for role, network in zip(('student', 'peer'), networks, strict=True):
+      expected = network.state_dict()
+      for name, ours in _tensors(after[role]).items():
+        moved = np.abs(ours - _tensors(before[role])[name]).max()
+        far = np.abs(ours - expected[name]).max()
+        # A sign of the attack may differ where a gradient is 0 to rounding.
+        self.assertLess(far, 0.02 * moved + 1e-5, f'{role} {name}')
+
+
+if __name__ == '__main__':
+  absltest.main()
