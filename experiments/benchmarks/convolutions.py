@@ -78,7 +78,7 @@ def measure(batch, side, inputs, outputs, size, stride) -> dict:
   found = {}
   for name in both['ours']:
     seconds = {kind: [] for kind in both}
-    for kind, made in both.items():
+    for made in both.values():
       jax.block_until_ready(made[name](*arguments))
     for _ in range(_ROUNDS.value):
       for kind, made in both.items():

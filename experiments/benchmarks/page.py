@@ -146,9 +146,9 @@ _SIDES = {
 def _step(found: dict) -> str:
   parts = [
     '## The step',
-    "PeerAiD's whole step on 32x32 images: ours, and PyTorch's (`torch_step.py`)"
-    ', in turns, a process each, all cores or one GPU for the one whose turn it '
-    'is. Ours also crops and flips; PyTorch gets its images ready. Times of '
+    "PeerAiD's whole step on 32x32 images: ours, and PyTorch's "
+    '(`torch_step.py`), in turns, a process each, all cores or one GPU for the '
+    'one whose turn it is. Ours also crops and flips; PyTorch gets its images ready. Times of '
     'PyTorch over ours, medians of rounds: above 1, ours is faster. The share '
     'is that of the rate of large matrix products on the device (30 forward '
     'passes per image for all). Memory is the most that a process held on its '
@@ -202,8 +202,9 @@ def _growth(found: dict) -> str:
     where = f'{_where(m)}; commit {m["commit"][:8]}'
   return (
     '## As one thing grows\n\n'
-    f'Ours: {base["network"]} of width {base["width"]}, {base["batch"]} images, '
-    f'PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the row says.\n\n'
+    f'Ours: {base["network"]} of width {base["width"]}, {base["batch"]} '
+    f'images, PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the row '
+    'says.\n\n'
     + _table(
       ['', 'images/s', 'devices', 'compiled in, s', 'temporary, MiB'], rows
     )
