@@ -3,10 +3,11 @@
 python -m experiments.benchmarks.convolutions
 
 Forward, gradient of the images and gradient of the kernel of layers that a
-ResNet-18 has, in turns, by one device with all cores. What was measured goes
-to experiments/results/benchmarks/convolutions.json.
+ResNet-18 has, in turns, by one core, as each of a CPU's virtual devices has
+one. What was measured goes to experiments/results/benchmarks/convolutions.json.
 """
 
+import os
 import statistics
 import time
 
@@ -103,6 +104,8 @@ def measure(batch, side, inputs, outputs, size, stride) -> dict:
 def main(argv) -> None:
   """Measures, prints and files."""
   del argv
+  if hasattr(os, 'sched_setaffinity'):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
   measured = {}
   for layer in LAYERS:
     batch, side, inputs, outputs, size, stride = layer
@@ -113,7 +116,7 @@ def main(argv) -> None:
   filed.write(
     _OUT.value,
     {
-      'what': 'convolutions on a CPU, outside of loops',
+      'what': 'convolutions by one core, outside of loops',
       'batch_size': LAYERS[0][0],
       'rounds': _ROUNDS.value,
       'measured': measured,

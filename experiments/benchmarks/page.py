@@ -148,9 +148,9 @@ def _step(found: dict) -> str:
     '## The step',
     "PeerAiD's whole step on 32x32 images: ours, and PyTorch's "
     '(`torch_step.py`), in turns, a process each, all cores or one GPU for the '
-    'one whose turn it is. Ours also crops and flips; PyTorch gets its images ready. Times of '
-    'PyTorch over ours, medians of rounds: above 1, ours is faster. The share '
-    'is that of the rate of large matrix products on the device (30 forward '
+    'one whose turn it is. Ours also crops and flips; PyTorch gets its images '
+    'ready. Times of PyTorch over ours, medians of rounds: above 1, ours is '
+    'faster. The share is that of the rate of large matrix products on the device (30 forward '
     'passes per image for all). Memory is the most that a process held on its '
     'device, its libraries included on a CPU.',
   ]
@@ -203,8 +203,8 @@ def _growth(found: dict) -> str:
   return (
     '## As one thing grows\n\n'
     f'Ours: {base["network"]} of width {base["width"]}, {base["batch"]} '
-    f'images, PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the row '
-    'says.\n\n'
+    f'images, PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the '
+    'row says.\n\n'
     + _table(
       ['', 'images/s', 'devices', 'compiled in, s', 'temporary, MiB'], rows
     )
@@ -251,7 +251,7 @@ def _convolutions(found: dict) -> str:
   ]
   return (
     '## Convolutions on a CPU\n\n'
-    f'Of {found["batch_size"]} images, by one device, outside of loops: '
+    f'Of {found["batch_size"]} images, by one core, outside of loops: '
     'milliseconds of ours, and how many times as long the stock one takes; '
     f'medians of {found["rounds"]}.\n\n'
     + _table(['', 'forward', "images' gradient", "kernel's gradient"], rows)
