@@ -150,9 +150,9 @@ def _step(found: dict) -> str:
     '(`torch_step.py`), in turns, a process each, all cores or one GPU for the '
     'one whose turn it is. Ours also crops and flips; PyTorch gets its images '
     'ready. Times of PyTorch over ours, medians of rounds: above 1, ours is '
-    'faster. The share is that of the rate of large matrix products on the device (30 forward '
-    'passes per image for all). Memory is the most that a process held on its '
-    'device, its libraries included on a CPU.',
+    'faster. The share is that of the rate of large matrix products on the '
+    'device (30 forward passes per image for all). Memory is the most that a '
+    'process held on its device, its libraries included on a CPU.',
   ]
   for label, m in found['measured'].items():
     rows = []
