@@ -10,17 +10,6 @@ from peeraid_jax.models import cpu_conv, layers
 ONE = ((1, 1), (1, 1))
 
 
-def _stock(images, kernel, strides, padding, groups):
-  return jax.lax.conv_general_dilated(
-    images,
-    kernel,
-    strides,
-    padding,
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=groups,
-  )
-
-
 class CpuConvTest(parameterized.TestCase):
   @parameterized.parameters(
     # batch, (rows, columns), channels in and out, kernel, stride, padding,
@@ -53,7 +42,9 @@ class CpuConvTest(parameterized.TestCase):
     keys = jax.random.split(jax.random.key(0), 3)
     images = jax.random.normal(keys[0], (batch, *shape, inputs))
     kernel = jax.random.normal(keys[1], (size, size, inputs // groups, outputs))
-    expected = jax.eval_shape(lambda x, k: _stock(x, k, *args), images, kernel)
+    expected = jax.eval_shape(
+      lambda x, k: cpu_conv.stock(x, k, *args), images, kernel
+    )
     ones = jax.random.normal(keys[2], expected.shape)
 
     def both(function):
@@ -67,7 +58,7 @@ class CpuConvTest(parameterized.TestCase):
 
     # Sums of thousands of products in another order.
     chex.assert_trees_all_close(
-      both(cpu_conv.conv), both(_stock), rtol=1e-4, atol=1e-3
+      both(cpu_conv.conv), both(cpu_conv.stock), rtol=1e-4, atol=1e-3
     )
 
   def test_unequal_strides(self):
@@ -76,7 +67,9 @@ class CpuConvTest(parameterized.TestCase):
     value = lambda f: jax.grad(
       lambda x, k: jnp.square(f(x, k, *args)).sum(), (0, 1)
     )(images, kernel)
-    chex.assert_trees_all_close(value(cpu_conv.conv), value(_stock), rtol=1e-5)
+    chex.assert_trees_all_close(
+      value(cpu_conv.conv), value(cpu_conv.stock), rtol=1e-5
+    )
 
   def test_second_derivative(self):
     images, kernel = jnp.ones((1, 6, 6, 2)), jnp.ones((3, 3, 2, 2))
@@ -87,7 +80,7 @@ class CpuConvTest(parameterized.TestCase):
       return jax.grad(length)(0.01 * images)
 
     chex.assert_trees_all_close(
-      curvature(cpu_conv.conv), curvature(_stock), rtol=1e-4, atol=1e-5
+      curvature(cpu_conv.conv), curvature(cpu_conv.stock), rtol=1e-4, atol=1e-5
     )
 
   def test_grouped_gradients_are_refused(self):

@@ -36,17 +36,6 @@ LAYERS = (
 )
 
 
-def _stock(images, kernel, strides, padding, groups):
-  return jax.lax.conv_general_dilated(
-    images,
-    kernel,
-    strides,
-    padding,
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=groups,
-  )
-
-
 def passes(function, stride: int, size: int):
   """Returns name -> compiled (images, kernel, gradient) -> array."""
   pad = size // 2
@@ -73,7 +62,7 @@ def measure(batch, side, inputs, outputs, size, stride) -> dict:
     jax.random.normal(keys[2], (batch, out, out, outputs)),
   )
   both = {
-    'stock': passes(_stock, stride, size),
+    'stock': passes(cpu_conv.stock, stride, size),
     'ours': passes(cpu_conv.conv, stride, size),
   }
   found = {}

@@ -180,7 +180,10 @@ def _step(found: dict) -> str:
       f'compiled in {ours["compile_seconds"]:.0f} s'
     )
     parts.append(_table([*heads, 'first step, s', 'memory, GiB'], rows))
-    parts.append(f'{_where(m)}; commit {m["commit"][:8]}.')
+    where = _where(m)
+    for side in list(m['sides'].values())[1:2]:
+      where += f', torch {side["torch"]} with {side["threads"]} threads'
+    parts.append(f'{where}; commit {m["commit"][:8]}.')
   parts.append('`python -m experiments.benchmarks.step`')
   return '\n\n'.join(parts)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _NHWC = ('NHWC', 'HWIO', 'NHWC')
-# Below it XLA leaves a convolution to Eigen; above, YNNPACK takes it.
+# Up to it XLA leaves a convolution to Eigen; above, YNNPACK takes it.
 _SMALL = 16
 # From here on Eigen is the faster one for gradients of kernels.
 _MANY = 64
@@ -20,7 +20,8 @@ _MANY = 64
 _PART = 16
 
 
-def _stock(images, kernel, strides, padding, groups=1, lhs_dilation=(1, 1)):
+def stock(images, kernel, strides, padding, groups=1, lhs_dilation=(1, 1)):
+  """JAX's own; arguments as of `conv`, and by how much rows are spread."""
   return jax.lax.conv_general_dilated(
     images,
     kernel,
@@ -58,7 +59,7 @@ def _forward(images, kernel, strides, padding, groups):
   width = images.shape[2] + low + high - columns + 1
   count = _columns_at_once(width, kernel, strides, groups)
   if count == 1:
-    return _stock(images, kernel, strides, padding, groups)
+    return stock(images, kernel, strides, padding, groups)
   shifted = [
     jnp.pad(kernel, ((0, 0), (shift, count - 1 - shift), (0, 0), (0, 0)))
     for shift in range(count)
@@ -66,7 +67,7 @@ def _forward(images, kernel, strides, padding, groups):
   wide = jnp.stack(shifted, axis=3).reshape(
     rows, columns + count - 1, inputs, count * outputs
   )
-  found = _stock(images, wide, (1, count), padding)
+  found = stock(images, wide, (1, count), padding)
   return found.reshape(*found.shape[:2], width, outputs)
 
 
@@ -77,7 +78,6 @@ def _phases(grad, kernel, strides, padding, size):
   long; each sees its own part of the kernel. They are channels of one
   convolution at stride 1.
   """
-  flipped = kernel.swapaxes(2, 3)
   taps, pads = [], []
   for axis in (0, 1):
     stride, low = strides[axis], padding[axis][0]
@@ -91,7 +91,7 @@ def _phases(grad, kernel, strides, padding, size):
     pads.append(
       (-first, -(-size[axis] // stride) - grad.shape[axis + 1] + last)
     )
-  parts = flipped
+  parts = kernel.swapaxes(2, 3)
   for axis, index in zip((0, 2), taps, strict=True):
     inside = (index >= 0) & (index < parts.shape[axis])
     picked = jnp.take(parts, np.where(inside, index, 0), axis=axis)
@@ -101,7 +101,7 @@ def _phases(grad, kernel, strides, padding, size):
   count = strides[0] * strides[1] * kernel.shape[2]
   parts = parts.transpose(0, 2, 4, 1, 3, 5)
   parts = parts.reshape(*parts.shape[:3], count)
-  found = _stock(grad, parts, (1, 1), pads)
+  found = stock(grad, parts, (1, 1), pads)
   batch, rows, columns = found.shape[:3]
   found = found.reshape(batch, rows, columns, *strides, kernel.shape[2])
   found = found.transpose(0, 1, 3, 2, 4, 5)
@@ -128,7 +128,7 @@ def _image_grad(images, kernel, strides, padding, groups, grad):
   elif kernel.shape[2] != 1 or kernel.shape[3] != groups:
     raise NotImplementedError('convolutions are dense or depthwise here')
   if strided:
-    return _stock(grad, flipped, (1, 1), pads, groups, strides)
+    return stock(grad, flipped, (1, 1), pads, groups, strides)
   return _forward(grad, flipped, (1, 1), tuple(pads), groups)
 
 
@@ -160,7 +160,7 @@ def _kernel_grad_of(images, grad, size, strides, padding):
 def _kernel_grad(images, kernel, strides, padding, groups, grad):
   if groups != 1:
     return jax.linear_transpose(
-      lambda k: _stock(images, k, strides, padding, groups), kernel
+      lambda k: stock(images, k, strides, padding, groups), kernel
     )(grad)[0]
   if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
     seen = images[:, :: strides[0], :: strides[1]]
