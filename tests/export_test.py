@@ -5,6 +5,7 @@ from unittest import mock
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -45,6 +46,14 @@ class ExportTest(chex.TestCase, parameterized.TestCase):
     path = self.folder / f'{self.id()}{formats.FORMATS[kind].suffix}'
     made = files.export(self.workdir, kind=kind, output=path, **kwargs)
     return made, path.with_name(path.name + '.md').read_text()
+
+  def test_programs_for_other_machines(self):
+    """What is written has none of the forms that are made for a CPU."""
+    net, images = helpers.net(), jnp.zeros((1, 8, 8, 1))
+    ours = jax.make_jaxpr(nets.logits_fn(net))(images)
+    self.assertIn('custom_vjp', str(ours))
+    written = jax.make_jaxpr(formats._float32(net))(images)
+    self.assertNotIn('custom_vjp', str(written))
 
   @parameterized.parameters('stablehlo', 'safetensors')
   def test_logits_are_those_of_the_network(self, kind):
