@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 
 from peeraid_jax import losses
 from peeraid_jax.attacks import apgd
-from tests import helpers, linear
+from tests import helpers, linear, reference
 
 
 class APGDTest(chex.TestCase, parameterized.TestCase):
@@ -64,6 +64,89 @@ class APGDTest(chex.TestCase, parameterized.TestCase):
     size = np.linalg.norm(delta, order, axis=-1)
     self.assertLessEqual(size.max(), epsilon + 1e-5)
 
+  @parameterized.parameters(
+    ('Linf', 0.04, 30), ('L2', 0.15, 30), ('L1', 0.5, 20)
+  )
+  def test_step_by_step(self, norm, epsilon, steps):
+    """The iterates of the algorithm as it is written, image by image."""
+    network = reference.Network()
+    images, labels = reference.points(network, 12, seed=2)
+    keys = jax.random.split(jax.random.key(0), 12)
+    settings = {'epsilon': epsilon, 'norm': norm, 'steps': steps}
+    with jax.enable_x64(True):
+      start = apgd.random_start(images, keys, epsilon=epsilon, norm=norm)
+      found = jax.jit(
+        lambda x, y, start: apgd.apgd(
+          lambda x, keys: reference.logits_fn(network, x),
+          x,
+          y,
+          keys,
+          loss=lambda z: losses.cross_entropy(z, y),
+          start=start,
+          stop_early=False,
+          **settings,
+        )
+      )(images, labels, start)
+      expected = [
+        reference.apgd(network, x, y, s, **settings)
+        for x, y, s in zip(images, labels, np.asarray(start), strict=True)
+      ]
+    best, best_loss, adversarial = zip(*expected, strict=True)
+    np.testing.assert_allclose(found.best_loss, best_loss, rtol=1e-4)
+    np.testing.assert_allclose(found.best, best, atol=1e-4)
+    broken = [a is not None for a in adversarial]
+    np.testing.assert_array_equal(found.broken, broken)
+    self.assertBetween(sum(broken), 3, 11)
+    adversarial = [
+      x if a is None else a for x, a in zip(images, adversarial, strict=True)
+    ]
+    np.testing.assert_allclose(found.images, adversarial, atol=1e-4)
+
+  def test_shrinking_radii_step_by_step(self):
+    network = reference.Network()
+    images, labels = reference.points(network, 6)
+    keys = jax.random.split(jax.random.key(0), 6)
+    first = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(k, 0))[0])
+    with jax.enable_x64(True):
+      found = jax.jit(
+        lambda x, y: apgd.apgd_shrinking(
+          lambda x, keys: reference.logits_fn(network, x),
+          x,
+          y,
+          keys,
+          loss=lambda z: losses.cross_entropy(z, y),
+          epsilon=0.5,
+          steps=11,
+          stop_early=False,
+        )
+      )(images, labels)
+      at = apgd.random_start(images, first(keys), epsilon=1.5, norm='L1')
+      at = np.asarray(at)
+      for radius, steps, given in (
+        (1.5, 4, False),
+        (1, 4, True),
+        (0.5, 3, True),
+      ):
+        expected = []
+        for x, y, start in zip(images, labels, at, strict=True):
+          start = reference.project(start, x, radius, 'L1')
+          expected.append(
+            reference.apgd(
+              network,
+              x,
+              y,
+              start,
+              epsilon=radius,
+              norm='L1',
+              steps=steps,
+              given=given,
+            )
+          )
+        at = [best for best, _, _ in expected]
+    np.testing.assert_allclose(found.best, at, atol=1e-4)
+    broken = [adversarial is not None for _, _, adversarial in expected]
+    np.testing.assert_array_equal(found.broken, broken)
+
   def test_start_reaches_the_surface(self):
     images = jnp.full((6, *linear.SHAPE), 0.5)
     keys = jax.random.split(jax.random.key(0), 6)
@@ -73,6 +156,28 @@ class APGDTest(chex.TestCase, parameterized.TestCase):
         np.asarray(x - images).reshape(6, -1), order, axis=-1
       )
       np.testing.assert_allclose(size, 0.1, rtol=1e-4)
+
+  def test_every_gradient_of_an_average_has_noise_of_its_own(self):
+    seen = []
+
+    def fn(x, keys):
+      draw = lambda keys: seen.append(np.asarray(jax.random.key_data(keys)))
+      jax.debug.callback(draw, keys)
+      flat = x.sum((1, 2, 3))
+      return jnp.stack([flat, -flat], -1)
+
+    apgd.apgd(
+      fn,
+      jnp.full((2, *linear.SHAPE), 0.5),
+      jnp.zeros(2, int),
+      jax.random.key(0),
+      loss=lambda z: z[:, 0],
+      epsilon=0.1,
+      steps=3,
+      samples=4,
+    )
+    jax.effects_barrier()
+    self.assertLen({k.tobytes() for keys in seen for k in keys}, 2 * 4 * 4)
 
   def test_step_is_halved_where_the_loss_does_not_grow(self):
     """On a flat loss every second checkpoint after the first halves."""

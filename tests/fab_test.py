@@ -7,7 +7,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from peeraid_jax.attacks import fab
-from tests import linear
+from tests import linear, reference
 
 
 class FABTest(chex.TestCase, parameterized.TestCase):
@@ -64,6 +64,89 @@ class FABTest(chex.TestCase, parameterized.TestCase):
         rtol=1e-4,
       )
     self.assertGreater(found.broken.sum(), 20)
+
+  @parameterized.product(norm=('Linf', 'L2', 'L1'), targeted=(False, True))
+  def test_step_by_step(self, norm, targeted):
+    """The points of the algorithm as it is written, image by image."""
+    network = reference.Network()
+    images, labels = reference.points(network, 8)
+    targets = (labels + 1) % reference.CLASSES if targeted else None
+    run = jax.jit(
+      lambda x, y, radius: fab.fab(
+        lambda x: reference.logits_fn(network, x),
+        x,
+        y,
+        jax.random.key(0),
+        epsilon=radius,
+        norm=norm,
+        steps=12,
+        targets=targets,
+      )
+    )
+    found = run(images.astype(np.float32), labels, 1e9)
+    with jax.enable_x64(True):
+      expected = [
+        reference.fab(
+          network,
+          images[i],
+          labels[i],
+          norm=norm,
+          steps=12,
+          target=targets[i] if targeted else None,
+        )
+        for i in range(len(images))
+      ]
+    nearest, distances = zip(*expected, strict=True)
+    self.assertGreater(sum(d < 1e9 for d in distances), 5)
+    np.testing.assert_allclose(found.distance, distances, rtol=1e-3)
+    nearest = [
+      x if near is None else near
+      for x, near in zip(images, nearest, strict=True)
+    ]
+    np.testing.assert_allclose(found.images, nearest, atol=1e-3)
+    # Within a radius in the middle of them, half are broken.
+    radius = np.median(distances)
+    within = run(images.astype(np.float32), labels, radius)
+    np.testing.assert_array_equal(within.broken, np.array(distances) <= radius)
+    np.testing.assert_array_equal(
+      within.images[~within.broken], images.astype(np.float32)[~within.broken]
+    )
+
+  @parameterized.parameters('Linf', 'L2', 'L1')
+  def test_restarts_begin_halfway_to_the_ball(self, norm):
+    """One step, from the point that the noise of each image leads to."""
+    network = reference.Network()
+    images, labels = reference.points(network, 4)
+    images, epsilon = images.astype(np.float32), 0.2
+    keys = jax.random.split(jax.random.key(0), 4)
+    found = fab.fab(
+      lambda x: reference.logits_fn(network, x),
+      images,
+      labels,
+      keys,
+      epsilon=epsilon,
+      norm=norm,
+      steps=8,
+      random_start=True,
+    )
+    order = {'Linf': np.inf, 'L2': 2, 'L1': 1}[norm]
+    for i in range(4):
+      draw = jax.random.normal
+      if norm == 'Linf':
+        draw = lambda k, s: jax.random.uniform(k, s, minval=-1, maxval=1)
+      noise = np.asarray(draw(keys[i], reference.SHAPE), np.float64)
+      away = 0.5 * epsilon * noise / np.linalg.norm(noise.ravel(), order)
+      start = np.clip(images[i] + away, 0, 1)
+      with jax.enable_x64(True):
+        _, distance = reference.fab(
+          network,
+          images[i].astype(np.float64),
+          labels[i],
+          norm=norm,
+          steps=8,
+          start=start,
+        )
+      np.testing.assert_allclose(found.distance[i], distance, rtol=1e-3)
 
 
 if __name__ == '__main__':

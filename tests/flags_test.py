@@ -33,6 +33,9 @@ class FlagsTest(chex.TestCase):
     fn, _ = linear.network(4)
     report = self._flags(lambda x: jax.nn.softmax(fn(x)))
     self.assertIn('softmax_output', report.flags)
+    with self.subTest('logits between 0 and 1 are none'):
+      report = self._flags(lambda x: jax.nn.sigmoid(fn(x)))
+      self.assertNotIn('softmax_output', report.flags)
 
   def test_randomised(self):
     """A network that draws without being told how."""
@@ -119,11 +122,24 @@ class FlagsTest(chex.TestCase):
       )
       self.assertNotIn('precision', report.flags)
       self.assertTrue(report.settings['searched_with_another_function'])
+      self.assertFalse(report.settings['stop_early'])
       # What counts as broken fools the float32 function.
       predicted = np.array(fn(report.adversarial)).argmax(-1)
       broken = np.array(report.outcome) == 'apgd_t'
       self.assertTrue(np.all(predicted[broken] != labels[broken]))
       self.assertGreaterEqual(report.robust_accuracy, exact.robust_accuracy)
+    with self.subTest("Square's images that fool nobody are no error"):
+      report = linear.evaluate(
+        fn,
+        images,
+        labels,
+        epsilon=0.001,
+        version='custom',
+        attacks=('square',),
+        search_logits_fn=fn,
+      )
+      self.assertEqual(report.robust_accuracy, 1)
+      self.assertEqual(report.flags, {})
     with self.subTest('a search that errs is told'):
       # It takes any image for broken once a pixel has moved.
       wrong = lambda x: fn(x) * jnp.sign(1e-6 - jnp.abs(x - images[:1]).max())

@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from peeraid_jax import (
@@ -48,6 +49,16 @@ ROWS = {
 }
 
 
+# Options of methods that have a row of their own.
+VARIANTS = (
+  'ard_as_authors',
+  'ltd_at',
+  'agkd_alone',
+  'bml_alone',
+  'peeraid_frozen_peer',
+)
+
+
 def _config(row):
   method, kwargs = ROWS[row]
   made = helpers.config(method)
@@ -80,8 +91,16 @@ class MethodsTest(parameterized.TestCase):
     super().setUp()
     chex.clear_trace_counter()
 
-  @parameterized.parameters(*ROWS)
+  @parameterized.parameters(*[row for row in ROWS if row not in VARIANTS])
   def test_step(self, row):
+    self._test_step(row)
+
+  @pytest.mark.slow
+  @parameterized.parameters(*VARIANTS)
+  def test_step_of_a_variant(self, row):
+    self._test_step(row)
+
+  def _test_step(self, row):
     made = _config(row)
     method = build.method(made)
     traced = chex.assert_max_traces(n=1)

@@ -128,7 +128,7 @@ class ModelsTest(chex.TestCase, parameterized.TestCase):
     # (model, kernel, bound of a uniform or deviation of a normal)
     ('resnet18', 'stage2_block1/conv1', 'uniform', 1 / np.sqrt(9 * 64)),
     ('mobilenetv2', 'stage2_block1/conv2', 'uniform', 1 / 3),  # depthwise
-    ('wideresnet28x10', 'group1_block1/conv1', 'normal', np.sqrt(2 / 1440)),
+    ('wideresnet10x4', 'group1_block1/conv1', 'normal', np.sqrt(2 / 576)),
   )
   def test_convolutions_start_as_in_pytorch(self, name, path, kind, size):
     module = models.create(name, num_classes=10)

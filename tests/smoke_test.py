@@ -44,6 +44,7 @@ class CommandTest(command.Case):
     self.assertIn('--config.model.width=4', self.printed)
     self.assertIn('results.json', self.printed)
 
+  @pytest.mark.slow
   def test_a_second_run_compiles_nothing(self):
     kept = lambda: set((self.folder / 'cache/peeraid_jax').glob('*/*-cache'))
     before = kept()

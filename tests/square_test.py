@@ -2,6 +2,7 @@
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -66,6 +67,43 @@ class SquareTest(chex.TestCase, parameterized.TestCase):
     self.assertLessEqual(
       np.linalg.norm(delta, order, axis=-1).max(), epsilon * (1 + 1e-4)
     )
+
+  def test_a_flat_network_keeps_the_first_image(self):
+    """What is not better is not taken."""
+    images = np.full((4, *linear.SHAPE), 0.5, np.float32)
+    labels, key = np.zeros(4, int), jax.random.key(0)
+    fn = lambda x: jnp.tile(jnp.array([[1.0, 0.0]]), (len(x), 1))
+    first = square.begin(fn, images, labels, key, epsilon=0.1)
+    last = square.advance(fn, images, labels, key, first, 0, 3, epsilon=0.1)
+    chex.assert_trees_all_equal(first, last)
+
+  @parameterized.parameters('L2', 'L1')
+  def test_the_second_window_is_emptied_for_the_first(self, norm):
+    key = jax.random.key(3)
+    shape = (12, 12, 2)
+    image = np.full(shape, 0.5, np.float32)
+    delta = np.asarray(jax.random.normal(jax.random.key(0), shape)) * 1e-3
+    order = {'L2': 2, 'L1': 1}[norm]
+    canvas = np.zeros(shape[:2], np.float32)
+    canvas[:3, :3] = square.bumps(3, norm)
+    found = square._proposal(
+      image,
+      image + delta,
+      key,
+      3,
+      jnp.asarray(canvas),
+      epsilon=np.linalg.norm(delta.ravel(), order),
+      norm=norm,
+    )
+    place, _, other, _ = jax.random.split(key, 4)
+    first, second = (
+      np.asarray(square._window(k, 3, shape[:2])[0]) for k in (place, other)
+    )
+    self.assertTrue((second & ~first).any())
+    moved = np.asarray(found) - image
+    np.testing.assert_array_equal(moved[second & ~first], 0)
+    self.assertTrue((moved[first] != 0).any())
+    self.assertTrue((moved[~first & ~second] != 0).any())
 
   def test_the_first_image_fills_the_ball_in_l1(self):
     """Also where half of the pixels can go one way only."""

@@ -66,7 +66,7 @@ class MicrobatchesTest(chex.TestCase, parameterized.TestCase):
   def test_one_device_equals_two(self, method):
     made = helpers.config(method, train__microbatches=2)
     if method == 'agkd_bml':
-      made.model.student = made.model.teacher = 'wideresnet28x10'
+      made.model.student = made.model.teacher = 'wideresnet10x1'
       made.method.kwargs.agkd = False
     one, two = (_one_step(made, devices=d) for d in (1, 2))
     chex.assert_trees_all_close(one, two, rtol=5e-3, atol=5e-4)
@@ -94,7 +94,7 @@ class CraftingInPartsTest(parameterized.TestCase):
   def test_a_part_at_a_time_is_the_same(self, method, kwargs):
     made = helpers.config(method)
     if method == 'agkd_bml':
-      made.model.student = made.model.teacher = 'wideresnet28x10'
+      made.model.student = made.model.teacher = 'wideresnet10x1'
     made.method.kwargs.update(kwargs)
     found = []
     for pixels in (1000 * 64, 5 * 64):

@@ -1,9 +1,12 @@
 """The versions of AutoAttack: orders, numbers, targets."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from absl.testing import absltest, parameterized
 
 from peeraid_jax.attacks import suite
+from tests import reference
 
 
 class VersionTest(parameterized.TestCase):
@@ -38,6 +41,30 @@ class VersionTest(parameterized.TestCase):
     logits = jnp.array([[5.0, 1, 4, 2, 3]])
     ranks = [int(suite.nth_class(logits, r)[0]) for r in range(5)]
     self.assertEqual(ranks, [0, 2, 4, 3, 1])
+
+
+class RestartsTest(absltest.TestCase):
+  def test_fab_begins_at_the_image_and_then_elsewhere(self):
+    network = reference.Network()
+    images, labels = reference.points(network, 4)
+    settings = suite.settings_of(
+      'custom', norm='Linf', epsilon=0.3, classes=reference.CLASSES
+    )._replace(steps=3)
+    stage = jax.jit(
+      lambda key, index: (
+        suite.stage('fab', settings)(
+          lambda x: reference.logits_fn(network, x),
+          images.astype(np.float32),
+          labels,
+          key,
+          index,
+        ).images
+      )
+    )
+    first = [stage(jax.random.key(seed), 0) for seed in (0, 1)]
+    np.testing.assert_array_equal(*first)
+    later = [stage(jax.random.key(seed), 1) for seed in (0, 1)]
+    self.assertGreater(np.abs(later[0] - later[1]).max(), 1e-3)
 
 
 if __name__ == '__main__':

@@ -65,8 +65,9 @@ class _State(flax.struct.PyTreeNode):
   increases: chex.Array
   best_at_check: chex.Array
   reduced: chex.Array
-  # L1 alone: share of coordinates that move, and how many had moved.
-  share: chex.Array
+  # L1 alone, as whole numbers, which round alike everywhere: the rank of the
+  # smallest derivative whose coordinate moves, and how many had moved.
+  rank: chex.Array
   moved_before: chex.Array
 
 
@@ -125,6 +126,16 @@ def random_start(images, keys, *, epsilon, norm):
   return projections.project(images + noise, images, epsilon=epsilon, norm=norm)
 
 
+def _changed(images, center):
+  """Returns how many coordinates differ, int [B]."""
+  return jnp.sum(_flat(images != center), axis=-1, dtype=jnp.int32)
+
+
+def _rank_of(moved, count: int):
+  """As many coordinates may move as two thirds of those that have moved."""
+  return jnp.clip(count - (2 * moved + 2) // 3, 0, count - 1)
+
+
 def _moved(state, center, *, epsilon, norm):
   """One step from x along g; Linf and L2 have momentum."""
   x, step = state.x, _wide(state.step_size)
@@ -134,9 +145,7 @@ def _moved(state, center, *, epsilon, norm):
   if norm == 'L1':
     g = _flat(state.g)
     size = jnp.abs(g)
-    count = g.shape[-1]
-    rank = jnp.clip((1 - state.share) * count, 0, count - 1).astype(jnp.int32)
-    threshold = jnp.take_along_axis(jnp.sort(size, -1), rank[:, None], -1)
+    threshold = jnp.take_along_axis(jnp.sort(size, -1), state.rank[:, None], -1)
     sparse = jnp.where(size >= threshold, jnp.sign(g), 0)
     length = jnp.sum(jnp.abs(sparse), axis=-1, keepdims=True) + 1e-10
     return project(x + step * (sparse / length).reshape(x.shape))
@@ -169,16 +178,15 @@ def _halve(state: _State, is_check, window) -> _State:
 
 def _sparsify(state: _State, center, is_check, *, epsilon) -> _State:
   """At a checkpoint in L1: fewer coordinates, or shorter steps."""
-  size = center[0].size
-  moved = jnp.sum(_flat(state.x_best != center), -1).astype(jnp.float32)
-  fewer = moved / state.moved_before < 0.95
+  moved = _changed(state.x_best, center)
+  fewer = 20 * moved < 19 * state.moved_before
   step = jnp.where(fewer, epsilon, state.step_size / 1.5)
   back = is_check & fewer
   return state.replace(
     step_size=jnp.where(
       is_check, jnp.clip(step, epsilon / 10, epsilon), state.step_size
     ),
-    share=jnp.where(is_check, moved / size / 1.5, state.share),
+    rank=jnp.where(is_check, _rank_of(moved, center[0].size), state.rank),
     moved_before=jnp.where(is_check, moved, state.moved_before),
     x=_pick(back, state.x_best, state.x),
     g=_pick(back, state.g_best, state.g),
@@ -253,10 +261,12 @@ def apgd(
   g, values, wrong = evaluate(start, 0)
   count = images[0].size
   ones = jnp.ones(len(images), jnp.float32)
-  share, moved = 0.2 * ones, float(count) * ones
+  # A fifth of the coordinates, unless a start says more.
+  moved = jnp.full(len(images), count, jnp.int32)
+  rank = jnp.full(len(images), 4 * count // 5, jnp.int32)
   if given:
-    moved = jnp.sum(_flat(start != images), -1).astype(jnp.float32)
-    share = moved / count / 1.5
+    moved = _changed(start, images)
+    rank = _rank_of(moved, count)
   factor = 1 if norm == 'L1' else 2
   state = _State(
     iteration=jnp.int32(0),
@@ -273,7 +283,7 @@ def apgd(
     increases=jnp.zeros_like(labels, dtype=jnp.int32),
     best_at_check=values,
     reduced=jnp.ones_like(wrong),
-    share=share,
+    rank=rank,
     moved_before=moved,
   )
   is_check, window = _schedule(steps)
