@@ -32,6 +32,12 @@ class State(flax.struct.PyTreeNode):
   swa_count: chex.Array
 
 
+@jax.jit
+def _copied(tree):
+  """A copy of all arrays, by one program instead of one for each shape."""
+  return jax.tree.map(jnp.copy, tree)
+
+
 def create_state(
   nets: Mapping[str, nets_lib.Net],
   optimizers: Mapping[str, optax.GradientTransformation],
@@ -49,7 +55,7 @@ def create_state(
   opt_states = {r: o.init(nets[r].params) for r, o in optimizers.items()}
   if swa:
     # A copy: a donated argument must not name one buffer twice.
-    nets['student_swa'] = jax.tree.map(jnp.copy, nets['student'])
+    nets['student_swa'] = _copied(nets['student'])
   zero = jnp.zeros((), jnp.int32)
   return State(zero, nets, opt_states, jnp.copy(zero))
 
