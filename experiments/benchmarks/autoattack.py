@@ -1,6 +1,6 @@
 """Time of AutoAttack per point: ours, and the authors' PyTorch package.
 
-python -m experiments.benchmarks.autoattack [--points=200] [--rounds=3]
+python -m experiments.benchmarks.autoattack [--points=500] [--rounds=3]
 
 Same network, same points, same machine, in turns; needs
 pip install -e '.[oracle]'. What was measured goes to
@@ -18,9 +18,9 @@ from absl import app, flags
 from experiments.benchmarks import filed, twins
 from peeraid_jax import autoattack
 
-_POINTS = flags.DEFINE_integer('points', 200, 'points that are attacked')
+_POINTS = flags.DEFINE_integer('points', 500, 'points that are attacked')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'pairs of runs')
-_BATCH = flags.DEFINE_integer('batch_size', 200, 'of both')
+_BATCH = flags.DEFINE_integer('batch_size', 500, 'of both')
 _OUT = flags.DEFINE_string('out', filed.default('autoattack'), 'the result')
 
 NORM = 'Linf'
