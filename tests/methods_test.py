@@ -95,8 +95,8 @@ class MethodsTest(parameterized.TestCase):
   def test_step(self, row):
     self._test_step(row)
 
-  @pytest.mark.slow
   @parameterized.parameters(*VARIANTS)
+  @pytest.mark.slow
   def test_step_of_a_variant(self, row):
     self._test_step(row)
 
