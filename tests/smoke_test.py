@@ -65,6 +65,7 @@ class CommandTest(command.Case):
     )
     self.assert_same_run(workdir)
 
+  @pytest.mark.slow
   def test_killed_and_resumed(self):
     workdir = self.folder / 'killed'
     code, _ = self.run_until(workdir, 6, signal.SIGKILL)

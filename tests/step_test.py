@@ -6,6 +6,7 @@ from unittest import mock
 import chex
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from peeraid_jax import build, parallel
@@ -62,8 +63,14 @@ class MicrobatchesTest(chex.TestCase, parameterized.TestCase):
       atol=1e-6,
     )
 
-  @parameterized.parameters('peeraid', 'agkd_bml')
-  def test_one_device_equals_two(self, method):
+  def test_one_device_equals_two(self):
+    self._test_devices('peeraid')
+
+  @pytest.mark.slow
+  def test_one_device_equals_two_where_images_are_drawn(self):
+    self._test_devices('agkd_bml')
+
+  def _test_devices(self, method):
     made = helpers.config(method, train__microbatches=2)
     if method == 'agkd_bml':
       made.model.student = made.model.teacher = 'wideresnet10x1'

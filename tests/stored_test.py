@@ -343,6 +343,7 @@ class TrainingTest(chex.TestCase):
     train.train(config, workdir, self.load(config), select)
     return jax.device_get(checkpoint.restore(workdir))
 
+  @pytest.mark.slow
   def test_a_run_is_that_of_resident_images(self):
     """To the bit: crops, order, weight averaging and all."""
     runs = [
