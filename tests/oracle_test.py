@@ -76,14 +76,19 @@ class OracleTest(parameterized.TestCase):
     self.assertGreater(np.mean(ours.argmax(-1) == self.labels), 0.9)
 
   @parameterized.parameters(
-    *(('Linf', name) for name in NAMES),
-    *(('L2', name) for name in ('apgd_ce', 'fab_t', 'square')),
-    *(('L1', name) for name in ('apgd_ce', 'fab_t', 'square')),
+    *(('Linf', name, 0.004) for name in NAMES),
+    ('L2', 'apgd_ce', 0.004),
+    ('L2', 'fab_t', 0.003),
+    ('L2', 'square', 0.008),
+    ('L1', 'apgd_ce', 0.014),
+    ('L1', 'fab_t', 0.003),
+    ('L1', 'square', 0.014),
   )
-  def test_one_attack(self, norm, name):
+  def test_one_attack(self, norm, name, tolerance):
     alone = {'version': 'custom', 'attacks': (name,), 'restarts': 1}
-    # FAB-T draws nothing.
-    seeds = range(1 if name == 'fab_t' else 3)
+    # FAB-T draws nothing. Seeds of APGD-CE in L2 differ by up to 0.004 (one
+    # standard deviation): so many of the fast ones that a mean is sure.
+    seeds = range({'fab_t': 1, 'apgd_ce': 8, 'apgd_dlr': 8}.get(name, 3))
     ours = np.array(
       [self._ours(norm, key=jax.random.key(s), **alone) for s in seeds]
     )
@@ -95,19 +100,10 @@ class OracleTest(parameterized.TestCase):
     )
     self.assertBetween(np.mean(theirs), 0.1, 0.9)
     same = np.mean(ours[:, None] == theirs[None])
+    self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=tolerance)
     if name == 'fab_t':
-      self.assertAlmostEqual(np.mean(ours), np.mean(theirs), delta=0.003)
       self.assertGreaterEqual(same, 0.998)
       return
-    # 0.3 points, and two standard errors of what the seeds leave open. A point
-    # falls or stands by chance of its own: the variance of each is estimated
-    # from its seeds, and they add up.
-    variance = ours.var(0, ddof=1) + theirs.var(0, ddof=1)
-    error = np.sqrt(variance.sum() / len(seeds)) / POINTS
-    self.assertLess(error, 0.008)
-    self.assertAlmostEqual(
-      np.mean(ours), np.mean(theirs), delta=0.003 + 2 * error
-    )
     # As many points as between two seeds of the package itself.
     pairs = list(itertools.combinations(theirs, 2))
     expected = np.mean([np.mean(one == other) for one, other in pairs])

@@ -1,4 +1,4 @@
-"""APGD and FAB once more, in NumPy: image by image, as the papers write them.
+"""APGD and FAB once more, in NumPy: image by image, one step after another.
 
 Of a network of two layers, whose gradients are written out. Projections are
 those of the package; `projections_test` compares them with solvers.

@@ -132,7 +132,7 @@ def _changed(images, center):
 
 
 def _rank_of(moved, count: int):
-  """As many coordinates may move as two thirds of those that have moved."""
+  """From which rank on derivatives move: two thirds of what has moved."""
   return jnp.clip(count - (2 * moved + 2) // 3, 0, count - 1)
 
 
