@@ -45,8 +45,10 @@ class CompiledTest(parameterized.TestCase):
   @parameterized.parameters(
     # XLA counts a loop once, here one part of one step of the attack.
     # network, width, batch, GFLOP and MB per image, temporary MiB
-    ('resnet18', 16, 64, 0.600, 58.3, 236),
-    ('wideresnet10x2', 64, 32, 0.884, 60.4, 113),
+    # Winograd's form of convolutions does less than a plain one, and moves a
+    # fifth more.
+    ('resnet18', 16, 64, 0.516, 71.3, 255),
+    ('wideresnet10x2', 64, 32, 0.682, 73.1, 130),
   )
   def test_costs(self, network, width, batch, work, moved, temporary):
     config = programs.config(network, width, **{'train.batch_size': batch})

@@ -1,7 +1,8 @@
 """Convolutions in the forms that XLA's CPU compiler runs fast.
 
-Each is the stock convolution, term by term: only the sums are arranged
-otherwise. experiments/benchmarks/README.md says what each form is worth.
+Each is the stock convolution, with sums arranged otherwise; 3x3 ones with many
+channels are computed in fewer products (`winograd`).
+experiments/benchmarks/README.md says what each form is worth.
 """
 
 import functools
@@ -10,6 +11,8 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from peeraid_jax.models import winograd
 
 _NHWC = ('NHWC', 'HWIO', 'NHWC')
 # Up to it XLA leaves a convolution to Eigen; above, YNNPACK takes it.
@@ -54,6 +57,8 @@ def _forward(images, kernel, strides, padding, groups):
   A kernel of few outputs fills a part of a vector register. A wider one, with
   a shifted copy of the kernel for each of the columns, has more of them.
   """
+  if winograd.suits(images, kernel, strides, padding, groups):
+    return winograd.conv(images, kernel)
   low, high = padding[1]
   rows, columns, inputs, outputs = kernel.shape
   width = images.shape[2] + low + high - columns + 1
@@ -110,6 +115,8 @@ def _phases(grad, kernel, strides, padding, size):
 
 
 def _image_grad(images, kernel, strides, padding, groups, grad):
+  if winograd.suits(images, kernel, strides, padding, groups):
+    return winograd.image_grad(grad, kernel)
   size = images.shape[1:3]
   strided = strides != (1, 1)
   if strided and groups == 1 and kernel.shape[0] > 1:
