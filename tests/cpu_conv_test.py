@@ -68,6 +68,22 @@ class CpuConvTest(parameterized.TestCase):
       both(cpu_conv.conv), both(cpu_conv.stock), rtol=1e-4, atol=1e-3
     )
 
+  def test_parts_of_half_precision_are_summed_in_float32(self):
+    images, kernel = jnp.ones((1024, 8, 8, 1)), jnp.ones((3, 3, 1, 1))
+
+    def grad(dtype):
+      apply = lambda k: cpu_conv.conv(
+        images.astype(dtype), k, (1, 1), ONE, 1
+      ).sum(dtype=jnp.float32)
+      return jax.jit(jax.grad(apply))(kernel.astype(dtype))
+
+    found = grad(jnp.bfloat16)
+    self.assertEqual(found.dtype, jnp.bfloat16)
+    # 64 parts: a sum in bfloat16 stands still after some.
+    chex.assert_trees_all_close(
+      found.astype(jnp.float32), grad(jnp.float32), rtol=1 / 256
+    )
+
   def test_unequal_strides(self):
     images, kernel = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
     args = (2, 1), ONE, 1

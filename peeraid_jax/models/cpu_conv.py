@@ -186,8 +186,10 @@ def _kernel_grad(images, kernel, strides, padding, groups, grad):
     return total + part(*pair), None
 
   folded = tuple(x.reshape(-1, _PART, *x.shape[1:]) for x in (images, grad))
-  zeros = jnp.zeros(kernel.shape, jnp.result_type(images, grad))
-  return jax.lax.scan(body, zeros, folded)[0]
+  # The sum of many parts needs more digits than half precision has.
+  wide = jnp.promote_types(kernel.dtype, jnp.float32)
+  total, _ = jax.lax.scan(body, jnp.zeros(kernel.shape, wide), folded)
+  return total.astype(kernel.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
