@@ -151,7 +151,8 @@ def _step(found: dict) -> str:
     'one whose turn it is. Ours also crops and flips; PyTorch gets its images '
     'ready. Times of PyTorch over ours, medians of rounds: above 1, ours is '
     'faster. The share is that of the rate of large matrix products on the '
-    'device (30 forward passes per image for all). Memory is the most that a '
+    'device, with 30 forward passes of plain convolutions per image for all, '
+    'whatever a side computes in their place. Memory is the most that a '
     'process held on its device, its libraries included on a CPU.',
   ]
   for label, m in found['measured'].items():
