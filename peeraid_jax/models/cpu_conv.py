@@ -193,6 +193,33 @@ def _kernel_grad(images, kernel, strides, padding, groups, grad):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(images, kernel, strides, padding, groups):
+  """As `conv`, with the whole kernel."""
+  return _forward(images, kernel, strides, padding, groups)
+
+
+def _conv_forward(images, kernel, strides, padding, groups):
+  found = _forward(images, kernel, strides, padding, groups)
+  return found, (images, kernel)
+
+
+def _conv_backward(strides, padding, groups, saved, grad):
+  settings = *saved, strides, padding, groups, grad
+  return _image_grad(*settings), _kernel_grad(*settings)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _used(size, taps, stride, padding) -> slice:
+  """The part of a kernel's axis that ever meets more than padding."""
+  low, high = padding
+  first = stride * np.arange((size + low + high - taps) // stride + 1) - low
+  met = first + np.arange(taps)[:, None]
+  (used,) = np.nonzero(((met >= 0) & (met < size)).any(1))
+  return slice(int(used[0]), int(used[-1]) + 1)
+
+
 def conv(
   images: chex.Array,
   kernel: chex.Array,
@@ -215,17 +242,11 @@ def conv(
   Raises:
     NotImplementedError: for the gradient of other groups.
   """
-  return _forward(images, kernel, strides, padding, groups)
-
-
-def _conv_forward(images, kernel, strides, padding, groups):
-  found = _forward(images, kernel, strides, padding, groups)
-  return found, (images, kernel)
-
-
-def _conv_backward(strides, padding, groups, saved, grad):
-  settings = *saved, strides, padding, groups, grad
-  return _image_grad(*settings), _kernel_grad(*settings)
-
-
-conv.defvjp(_conv_forward, _conv_backward)
+  # On a single pixel, 3x3 kernels are one product and eight of zeros.
+  parts, pads = [], []
+  for axis in (0, 1):
+    taps, (low, high) = kernel.shape[axis], padding[axis]
+    part = _used(images.shape[axis + 1], taps, strides[axis], padding[axis])
+    parts.append(part)
+    pads.append((low - part.start, high - (taps - part.stop)))
+  return _conv(images, kernel[*parts], strides, tuple(pads), groups)
