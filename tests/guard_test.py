@@ -63,20 +63,12 @@ class CompiledTest(parameterized.TestCase):
 
 class CompilationsTest(absltest.TestCase):
   def test_a_step_is_compiled_once(self):
-    compiled = []
-
-    def listen(event, duration, **kwargs):
-      del duration, kwargs
-      if event.endswith('backend_compile_duration'):
-        compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    self.addCleanup(jax.monitoring.clear_event_listeners)
     stepper = helpers.Stepper(helpers.config())
-    state, _ = stepper.take(stepper.start(), 1)
+    with helpers.compilations() as compiled:
+      state, _ = stepper.take(stepper.start(), 1)
     self.assertNotEmpty(compiled)
-    compiled.clear()
-    stepper.take(state, 4)
+    with helpers.compilations() as compiled:
+      stepper.take(state, 4)
     self.assertEmpty(compiled)
 
 

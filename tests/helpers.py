@@ -1,5 +1,6 @@
 """Small things that tests share: a tiny config, tiny nets, real digits."""
 
+import contextlib
 import functools
 import pathlib
 import tempfile
@@ -26,6 +27,23 @@ def class_folder(case) -> pathlib.Path:
   made = tempfile.TemporaryDirectory()
   case.addClassCleanup(made.cleanup)
   return pathlib.Path(made.name)
+
+
+@contextlib.contextmanager
+def compilations():
+  """Yields a list that grows by one with each program that XLA compiles."""
+  found = []
+
+  def listen(event, duration, **kwargs):
+    del duration, kwargs
+    if event.endswith('backend_compile_duration'):
+      found.append(event)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    yield found
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def config(method: str = 'peeraid', **overrides):

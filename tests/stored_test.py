@@ -352,6 +352,7 @@ class TrainingTest(chex.TestCase):
     ]
     chex.assert_trees_all_equal(*runs)
 
+  @pytest.mark.slow
   def test_goes_on_in_the_middle_of_an_epoch(self):
     config = self.config(
       data__stream=True,

@@ -131,6 +131,9 @@ def _autoattack(found: dict) -> str:
   )
 
 
+_ONE = dict.fromkeys(('median', 'min', 'max'), 1)
+
+
 def _range(ratio: dict) -> str:
   return f'{ratio["median"]:.2f} ({ratio["min"]:.2f} to {ratio["max"]:.2f})'
 
@@ -190,30 +193,64 @@ def _step(found: dict) -> str:
 
 
 def _growth(found: dict) -> str:
-  rows, where = [], ''
-  for m in found['measured'].values():
-    base = m['base']
-    for value, point in m['points'].items():
-      rows.append(
-        [
-          f'{m["axis"].replace("_", " ")} {value}',
-          f'{point["images_per_second"]:.1f}',
-          str(point['devices']),
-          f'{point["compile_seconds"]:.0f}',
-          f'{point["temporary_bytes"] / 2**20:.0f}',
-        ]
-      )
-    where = f'{_where(m)}; commit {m["commit"][:8]}'
-  return (
-    '## As one thing grows\n\n'
-    f'Ours: {base["network"]} of width {base["width"]}, {base["batch"]} '
-    f'images, PGD-{base["attack_steps"]}, {base["dtype"]}, but for what the '
-    'row says.\n\n'
-    + _table(
-      ['', 'images/s', 'devices', 'compiled in, s', 'temporary, MiB'], rows
-    )
-    + f'\n\n`python -m experiments.benchmarks.step --growth`; {where}.'
-  )
+  groups = {}
+  for label, m in found['measured'].items():
+    kind = label.partition(' on ')[2]
+    groups.setdefault((kind, *m['base'].values()), []).append(m)
+  parts = ['## As one thing grows']
+  for (kind, *_), measured in groups.items():
+    base = measured[0]['base']
+    rows = [
+      [
+        f'{m["axis"].replace("_", " ")} {value}',
+        f'{point["images_per_second"]:.1f}',
+        str(point['devices']),
+        f'{point["compile_seconds"]:.0f}',
+        f'{point["temporary_bytes"] / 2**20:.0f}',
+      ]
+      for m in measured
+      for value, point in m['points'].items()
+    ]
+    heads = ['', 'images/s', 'devices', 'compiled in, s', 'temporary, MiB']
+    commits = sorted({m['commit'][:8] for m in measured})
+    parts += [
+      f'Ours on {kind}: {base["network"]} of width {base["width"]}, '
+      f'{base["batch"]} images, PGD-{base["attack_steps"]}, {base["dtype"]}, '
+      'but for what the row says.',
+      _table(heads, rows),
+      f'{_where(measured[-1])}; commit {", ".join(commits)}.',
+    ]
+  parts.append('`python -m experiments.benchmarks.step --growth`')
+  return '\n\n'.join(parts)
+
+
+def _levers(found: dict) -> str:
+  parts = [
+    '## One thing changed',
+    'The step as it is, and with one thing changed (`levers.py`), in turns. '
+    'Times over those as it is, medians of rounds: under 1, it helps.',
+  ]
+  for label, m in found['measured'].items():
+    rows = [
+      [
+        m['levers'].get(name, 'as it is'),
+        _range(side.get('ours_is_times_faster', _ONE)),
+        f'{side["compile_seconds"]:.0f}',
+        f'{side["temporary_bytes"] / 2**20:.0f}',
+      ]
+      for name, side in m['sides'].items()
+    ]
+    ours = m['sides']['ours']['images_per_second']
+    parts += [
+      f'**{label}**, {ours:.1f} images/s as it is, {m["rounds"]} rounds of '
+      f'{m["calls_per_round"]} calls',
+      _table(
+        ['', 'time over the first', 'compiled in, s', 'temporary, MiB'], rows
+      ),
+      f'{_where(m)}; commit {m["commit"][:8]}.',
+    ]
+  parts.append('`python -m experiments.benchmarks.step --levers`')
+  return '\n\n'.join(parts)
 
 
 def _start(found: dict) -> str:
@@ -267,6 +304,7 @@ def _convolutions(found: dict) -> str:
 _SECTIONS = {
   'step': _step,
   'growth': _growth,
+  'levers': _levers,
   'start': _start,
   'convolutions': _convolutions,
   'memory': _memory,
