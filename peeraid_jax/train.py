@@ -1,7 +1,5 @@
 """The loop: restore, step, log, evaluate, save. Nothing numerical."""
 
-import concurrent.futures
-import contextlib
 import functools
 import math
 import time
@@ -149,33 +147,6 @@ class _Trainer:
     # Several processes ask each other for signals at these steps.
     self._meet = config.train.log_every_steps
 
-  @contextlib.contextmanager
-  def compiling(self):
-    """Compiles the step beside what is done inside, where that is possible.
-
-    A call with arguments of the same shapes finds what was compiled.
-    """
-    ended = checkpoint.latest_step(self.workdir) == self.total
-    if ended or jax.process_count() > 1 or self.config.data.stream:
-      yield
-      return
-    shapes = jax.eval_shape(lambda: build.state(self.config))
-
-    def compile_step():
-      self.step_fn.lower(
-        parallel.replicated_like(shapes),
-        next(self.feed(0, _TRAIN_STREAM)),
-        self.resident,
-        self.train_key,
-      ).compile()
-
-    executor = concurrent.futures.ThreadPoolExecutor(1)
-    compiled = executor.submit(compile_step)
-    # An error of what is done inside does not wait for the compiler.
-    executor.shutdown(wait=False)
-    yield
-    compiled.result()
-
   def feed(
     self, epoch: int, stream: int, start: int = 0
   ) -> Iterator[batches.Rows | batches.Streamed]:
@@ -295,28 +266,6 @@ class _Trainer:
       raise
 
 
-def _begun(config, workdir, data) -> tuple[step_lib.State, dict[str, Any]]:
-  """Returns (state, meta): of the latest checkpoint, or of the start."""
-  meta: dict[str, Any] = {
-    'epoch_ended': False,
-    'best': {},
-    'data': _fingerprint(data),
-  }
-  if checkpoint.latest_step(workdir) is None:
-    state, meta['teachers'] = initial_state(config, workdir)
-    return state, meta
-  state, meta = checkpoint.restore_with_meta(workdir, repair=True)
-  metrics.say(f'resuming from step {int(state.step)}')
-  if meta.setdefault('data', _fingerprint(data)) != _fingerprint(data):
-    raise ValueError(
-      f'{workdir} was trained on other images until now: '
-      f'{meta["data"]["examples"]} of them, here are {len(data.labels)}, or '
-      'their classes differ. Bring them back, or name another work '
-      'directory with --workdir=DIR'
-    )
-  return state, meta
-
-
 def train(
   config: ml_collections.ConfigDict, workdir, data, select: Selection
 ) -> None:
@@ -334,10 +283,25 @@ def train(
     ValueError: the images are not those that the run began with, or a
       streamed one does not decode; names its file.
   """
-  trainer = _Trainer(config, workdir, data, select)
-  with trainer.compiling():
-    state, meta = _begun(config, workdir, data)
+  meta: dict[str, Any] = {
+    'epoch_ended': False,
+    'best': {},
+    'data': _fingerprint(data),
+  }
+  if checkpoint.latest_step(workdir) is None:
+    state, meta['teachers'] = initial_state(config, workdir)
+  else:
+    state, meta = checkpoint.restore_with_meta(workdir, repair=True)
+    metrics.say(f'resuming from step {int(state.step)}')
+    if meta.setdefault('data', _fingerprint(data)) != _fingerprint(data):
+      raise ValueError(
+        f'{workdir} was trained on other images until now: '
+        f'{meta["data"]["examples"]} of them, here are {len(data.labels)}, or '
+        'their classes differ. Bring them back, or name another work '
+        'directory with --workdir=DIR'
+      )
   step = int(state.step)
+  trainer = _Trainer(config, workdir, data, select)
   writer = metrics.Silent()
   if jax.process_index() == 0:
     writer = metrics.Writer(workdir, step=step)

@@ -39,9 +39,11 @@ class CpuConvTest(parameterized.TestCase):
     (32, (8, 8), 4, 6, 3, 1, ONE, 1),  # the kernel's gradient in parts
     (48, (16, 16), 3, 64, 3, 2, ONE, 1),
     (24, (8, 8), 4, 6, 3, 1, ONE, 1),  # parts that do not divide
-    (2, (1, 1), 6, 5, 3, 1, ONE, 1),  # kernels of which one pixel is used
-    (2, (1, 2), 6, 5, 3, 1, ONE, 1),
-    (2, (2, 2), 6, 5, 3, 2, ONE, 1),  # two by two
+    (2, (1, 1), 6, 5, 3, 1, ONE, 1),  # one matrix product
+    (2, (2, 2), 6, 5, 3, 1, ONE, 1),
+    (2, (3, 1), 6, 5, 3, 1, ONE, 1),
+    (2, (2, 2), 6, 5, 3, 2, ONE, 1),
+    (2, (3, 4), 6, 5, 3, 3, ((0, 2), (1, 0)), 1),
     (2, (2, 1), 6, 5, 7, 2, ((3, 3), (3, 3)), 1),
     (2, (1, 1), 6, 6, 3, 1, ONE, 6),
     (2, (8, 8), 6, 6, 3, 2, ONE, 6),

@@ -1,7 +1,6 @@
 """The loop: what it saves, and that an interruption leaves no trace."""
 
 import json
-from unittest import mock
 
 import chex
 import jax
@@ -10,7 +9,6 @@ from absl.testing import absltest
 
 from peeraid_jax import checkpoint, interrupts, results, train
 from peeraid_jax import config as config_lib
-from peeraid_jax import step as step_lib
 from tests import helpers
 
 # 40 images in batches of 16: 3 steps an epoch, 9 in all; SWA from epoch 1.
@@ -41,23 +39,7 @@ class LoopTest(chex.TestCase):
         found['select/student_swa/pgd2'] = score
       return found
 
-    # A step that compiles anew what was compiled beside the start.
-    self.compiling_steps = []
-    compile_train_step = step_lib.compile_train_step
-
-    def watched(step):
-      mapped = compile_train_step(step)
-
-      def take(*args):
-        with helpers.compilations() as found:
-          result = mapped(*args)
-        self.compiling_steps.extend(found)
-        return result
-
-      return mock.Mock(side_effect=take, lower=mapped.lower)
-
-    with mock.patch.object(step_lib, 'compile_train_step', watched):
-      train.train(config, workdir, helpers.digits(), select)
+    train.train(config, workdir, helpers.digits(), select)
     return workdir
 
   def _states(self, workdir):
@@ -70,7 +52,6 @@ class LoopTest(chex.TestCase):
     workdir = self._train('a', scores=(0.3, 0.6, 0.6))
     # Called at the end of each epoch; the average counts from epoch 1.
     self.assertEqual(self.calls, [(3, 0), (6, 1), (9, 2)])
-    self.assertEmpty(self.compiling_steps)
     states = self._states(workdir)
     # Strictly better wins: the second of two equals does not.
     steps = {which: int(s.step) for which, s in states.items()}
@@ -120,7 +101,6 @@ class LoopTest(chex.TestCase):
     self.assertEqual(checkpoint.latest_step(self.folder / 'b'), 6)
     resumed = self._train('b', scores=(0.6, 0.6))
     self.assertEqual(self.calls, [(6, 1), (9, 2)])
-    self.assertEmpty(self.compiling_steps)
     chex.assert_trees_all_equal(self._states(resumed), self._states(workdir))
 
     # A finished run is finished.

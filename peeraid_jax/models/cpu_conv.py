@@ -211,13 +211,30 @@ def _conv_backward(strides, padding, groups, saved, grad):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _used(size, taps, stride, padding) -> slice:
-  """The part of a kernel's axis that ever meets more than padding."""
-  low, high = padding
-  first = stride * np.arange((size + low + high - taps) // stride + 1) - low
-  met = first + np.arange(taps)[:, None]
-  (used,) = np.nonzero(((met >= 0) & (met < size)).any(1))
-  return slice(int(used[0]), int(used[-1]) + 1)
+def _dense(images, kernel, strides, padding):
+  """The convolution as one matrix product; None if that would do more.
+
+  The matrix takes all of an image to all of its outputs. For 2x2 pixels it has
+  16 blocks, where the kernel meets 36 pixels, most of them padding.
+  """
+  rows, columns, inputs, outputs = kernel.shape
+  meets = []
+  for axis, taps in enumerate((rows, columns)):
+    size, (low, high) = images.shape[axis + 1], padding[axis]
+    count = (size + low + high - taps) // strides[axis] + 1
+    # [size, outputs, taps]: which pixel an output meets through a tap.
+    met = strides[axis] * np.arange(count)[:, None] + np.arange(taps) - low
+    meets.append(np.arange(size)[:, None, None] == met)
+  size = meets[0].shape[1], meets[1].shape[1]
+  pixels = images.shape[1] * images.shape[2]
+  if pixels * size[0] * size[1] > 2 * rows * columns:
+    return None
+  places = np.einsum('hat,wbu->hwabtu', *meets).reshape(-1, rows * columns)
+  # Sums of one number and zeros.
+  matrix = places.astype(kernel.dtype) @ kernel.reshape(rows * columns, -1)
+  matrix = matrix.reshape(pixels, -1, inputs, outputs).swapaxes(1, 2)
+  found = images.reshape(len(images), -1) @ matrix.reshape(pixels * inputs, -1)
+  return found.reshape(-1, *size, outputs)
 
 
 def conv(
@@ -242,11 +259,8 @@ def conv(
   Raises:
     NotImplementedError: for the gradient of other groups.
   """
-  # On a single pixel, 3x3 kernels are one product and eight of zeros.
-  parts, pads = [], []
-  for axis in (0, 1):
-    taps, (low, high) = kernel.shape[axis], padding[axis]
-    part = _used(images.shape[axis + 1], taps, strides[axis], padding[axis])
-    parts.append(part)
-    pads.append((low - part.start, high - (taps - part.stop)))
-  return _conv(images, kernel[*parts], strides, tuple(pads), groups)
+  if groups == 1:
+    found = _dense(images, kernel, strides, padding)
+    if found is not None:
+      return found
+  return _conv(images, kernel, strides, padding, groups)
