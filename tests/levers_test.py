@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import pytest
 from absl.testing import absltest, parameterized
 
 from experiments.benchmarks import folding, levers, programs
@@ -15,7 +16,6 @@ class LeversTest(parameterized.TestCase):
     # network, norms that are folded, of all
     ('tiny', 6, 6),
     ('wideresnet10x1', 3, 7),
-    ('preactresnet18', 8, 16),
   )
   def test_folded(self, name, folded, norms):
     module = models.create(name, num_classes=10, width=8)
@@ -37,6 +37,7 @@ class LeversTest(parameterized.TestCase):
       found / expected, jnp.ones_like(found), rtol=1e-4
     )
 
+  @pytest.mark.slow
   def test_several_steps_are_as_many_calls(self):
     step, (state, *rest) = programs.concrete(helpers.config())
     lever = levers.LEVERS['four_steps']

@@ -73,6 +73,7 @@ class CommandTest(command.Case):
     self.assertIn('resuming from step', self.run_to_end(workdir))
     self.assert_same_run(workdir)
 
+  @pytest.mark.slow
   def test_terminated_and_resumed(self):
     workdir = self.folder / 'terminated'
     code, out = self.run_until(workdir, 13, signal.SIGTERM)

@@ -32,6 +32,9 @@ _TORCH = flags.DEFINE_list(
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'turns of each side')
 _STEPS = flags.DEFINE_integer('steps', 2, 'steps of a turn')
 _GROWTH = flags.DEFINE_bool('growth', False, 'ours alone, along four axes')
+_AXES = flags.DEFINE_list(
+  'axes', ['batch', 'attack_steps', 'width', 'devices'], 'of --growth'
+)
 _LEVERS = flags.DEFINE_bool('levers', False, 'ours with one thing changed')
 _OUT = flags.DEFINE_string('out', '', 'the result')
 
@@ -95,7 +98,9 @@ def measure_growth() -> None:
   out = _OUT.value or filed.default('growth')
   setting = _SETTINGS.value[0] if _SETTINGS.present else _GROWTH_FROM
   (base,) = _jobs(setting, ())
-  for axis, values in _axes(base).items():
+  axes = _axes(base)
+  for axis in _AXES.value:
+    values = axes[axis]
     measured = {}
     for value in values:
       measured[value] = sides.Side(dataclasses.replace(base, **{axis: value}))
