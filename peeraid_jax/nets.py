@@ -19,6 +19,15 @@ import numpy as np
 from peeraid_jax.models import layers
 
 
+# Jitted so that a step traces a network once, however often it passes it. How
+# convolutions are traced is a part of the key.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _apply(module, train: bool, stock: bool, variables, images):
+  del stock
+  mutable = ['batch_stats'] if train else False
+  return module.apply(variables, images, train=train, mutable=mutable)
+
+
 class Net(flax.struct.PyTreeNode):
   """A network: variables as a pytree, its module as a static part.
 
@@ -49,7 +58,9 @@ class Net(flax.struct.PyTreeNode):
       images: float32 [B, H, W, C] in [0, 1].
     """
     chex.assert_rank(images, 4)
-    output = self.module.apply(self._variables(), images, train=False)
+    output = _apply(
+      self.module, False, layers.are_stock(), self._variables(), images
+    )
     return self._cooled(output)
 
   def train(
@@ -67,8 +78,8 @@ class Net(flax.struct.PyTreeNode):
       (output, the net with its new running statistics).
     """
     chex.assert_rank(images, 4)
-    output, changed = self.module.apply(
-      self._variables(), images, train=True, mutable=['batch_stats']
+    output, changed = _apply(
+      self.module, True, layers.are_stock(), self._variables(), images
     )
     # Each update closes the share 1 - m of what is left of the gap.
     momentum = layers.BATCH_NORM_MOMENTUM

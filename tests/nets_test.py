@@ -1,5 +1,7 @@
 """Nets: statistics that move, and prediction of any number of images."""
 
+from unittest import mock
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 from absl.testing import absltest
 
 from peeraid_jax import nets
+from peeraid_jax.models import layers, resnet
 from tests import helpers
 
 
@@ -42,6 +45,35 @@ class NetTest(chex.TestCase):
     chex.assert_trees_all_close(
       merged.batch_stats, third.batch_stats, rtol=1e-5, atol=1e-6
     )
+
+  def test_a_program_traces_a_network_once(self):
+    called = []
+    call = resnet.ResNet.__call__
+
+    def counted(module, images, train=False):
+      called.append(train)
+      return call(module, images, train)
+
+    # No other test has images of this shape.
+    images = jnp.ones((3, 6, 10, 1))
+
+    def loss(net):
+      output, net = net.train(images)
+      again, _ = net.train(images + output.logits.mean())
+      return again.logits.sum() + net.eval(images).logits.sum()
+
+    with mock.patch.object(resnet.ResNet, '__call__', counted):
+      net = nets.create(helpers.net().module, jax.random.key(0), (6, 10, 1))
+      called.clear()
+      jax.make_jaxpr(jax.grad(loss))(net)
+    self.assertEqual(sorted(called), [False, True])
+
+  def test_convolutions_are_those_of_the_context(self):
+    traced = lambda: str(jax.make_jaxpr(self.net.eval)(self.images))
+    self.assertIn('custom_vjp', traced())
+    with layers.stock_convolutions():
+      self.assertNotIn('custom_vjp', traced())
+    self.assertIn('custom_vjp', traced())
 
   def test_statistics_carry_no_gradient(self):
     def total(params):

@@ -55,6 +55,11 @@ def stock_convolutions():
     _stock.reset(token)
 
 
+def are_stock() -> bool:
+  """Says whether networks traced here have JAX's own convolutions."""
+  return _stock.get()
+
+
 def conv_general_dilated(
   lhs,
   rhs,
