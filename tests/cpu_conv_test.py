@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from peeraid_jax import models
 from peeraid_jax.models import cpu_conv, layers, winograd
 
 ONE = ((1, 1), (1, 1))
@@ -74,6 +75,24 @@ class CpuConvTest(parameterized.TestCase):
     chex.assert_trees_all_close(
       both(cpu_conv.conv), both(cpu_conv.stock), rtol=1e-4, atol=1e-3
     )
+
+  def test_lean(self):
+    images, kernel = jnp.ones((2, 8, 8, 64)), jnp.ones((3, 3, 64, 64))
+
+    def text(lean):
+      apply = lambda x: cpu_conv.conv(x, kernel, (1, 1), ONE, 1, lean=lean)
+      return str(jax.make_jaxpr(jax.grad(lambda x: apply(x).sum()))(images))
+
+    # Winograd's products; and of a network that computes blocks again none.
+    self.assertIn('dot_general', text(False))
+    self.assertNotIn('dot_general', text(True))
+    for remat in (False, True):
+      module = models.create('tiny', num_classes=2, width=64, remat=remat)
+      images = images[..., :3]
+      variables = jax.eval_shape(module.init, jax.random.key(0), images)
+      made = str(jax.make_jaxpr(module.apply)(variables, images))
+      # The last layer's is always there.
+      self.assertEqual(made.count('dot_general[') > 1, not remat)
 
   def test_parts_of_half_precision_are_summed_in_float32(self):
     images, kernel = jnp.ones((1024, 8, 8, 1)), jnp.ones((3, 3, 1, 1))

@@ -51,13 +51,13 @@ def _columns_at_once(image_width, kernel, strides, groups) -> int:
   return count
 
 
-def _forward(images, kernel, strides, padding, groups):
+def _forward(images, kernel, strides, padding, groups, lean):
   """The convolution; with few channels, several columns at once.
 
   A kernel of few outputs fills a part of a vector register. A wider one, with
   a shifted copy of the kernel for each of the columns, has more of them.
   """
-  if winograd.suits(images, kernel, strides, padding, groups):
+  if not lean and winograd.suits(images, kernel, strides, padding, groups):
     return winograd.conv(images, kernel)
   low, high = padding[1]
   rows, columns, inputs, outputs = kernel.shape
@@ -114,8 +114,8 @@ def _phases(grad, kernel, strides, padding, size):
   return found[:, : size[0], : size[1]]
 
 
-def _image_grad(images, kernel, strides, padding, groups, grad):
-  if winograd.suits(images, kernel, strides, padding, groups):
+def _image_grad(images, kernel, strides, padding, groups, lean, grad):
+  if not lean and winograd.suits(images, kernel, strides, padding, groups):
     return winograd.image_grad(grad, kernel)
   size = images.shape[1:3]
   strided = strides != (1, 1)
@@ -136,7 +136,7 @@ def _image_grad(images, kernel, strides, padding, groups, grad):
     raise NotImplementedError('convolutions are dense or depthwise here')
   if strided:
     return stock(grad, flipped, (1, 1), pads, groups, strides)
-  return _forward(grad, flipped, (1, 1), tuple(pads), groups)
+  return _forward(grad, flipped, (1, 1), tuple(pads), groups, lean)
 
 
 def _kernel_grad_of(images, grad, size, strides, padding):
@@ -192,20 +192,19 @@ def _kernel_grad(images, kernel, strides, padding, groups, grad):
   return total.astype(kernel.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(images, kernel, strides, padding, groups):
-  """As `conv`, with the whole kernel."""
-  return _forward(images, kernel, strides, padding, groups)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _conv(images, kernel, strides, padding, groups, lean):
+  return _forward(images, kernel, strides, padding, groups, lean)
 
 
-def _conv_forward(images, kernel, strides, padding, groups):
-  found = _forward(images, kernel, strides, padding, groups)
+def _conv_forward(images, kernel, strides, padding, groups, lean):
+  found = _forward(images, kernel, strides, padding, groups, lean)
   return found, (images, kernel)
 
 
-def _conv_backward(strides, padding, groups, saved, grad):
-  settings = *saved, strides, padding, groups, grad
-  return _image_grad(*settings), _kernel_grad(*settings)
+def _conv_backward(strides, padding, groups, lean, saved, grad):
+  settings = *saved, strides, padding, groups
+  return _image_grad(*settings, lean, grad), _kernel_grad(*settings, grad)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -243,6 +242,8 @@ def conv(
   strides: tuple[int, int],
   padding: tuple[tuple[int, int], tuple[int, int]],
   groups: int,
+  *,
+  lean: bool = False,
 ) -> chex.Array:
   """A convolution, dense or depthwise.
 
@@ -252,6 +253,7 @@ def conv(
     strides: of rows and columns.
     padding: ((above, below), (left, right)).
     groups: 1, or the number of channels.
+    lean: leaves out Winograd's form, which is faster and needs more memory.
 
   Returns:
     [B, H', W', out].
@@ -263,4 +265,4 @@ def conv(
     found = _dense(images, kernel, strides, padding)
     if found is not None:
       return found
-  return _conv(images, kernel, strides, padding, groups)
+  return _conv(images, kernel, strides, padding, groups, lean)

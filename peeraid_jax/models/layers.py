@@ -71,6 +71,7 @@ def conv_general_dilated(
   dimension_numbers=None,
   feature_group_count=1,
   precision=None,
+  lean=False,
 ):
   """The stock convolution, in a form of our own on CPU; see `cpu_conv`.
 
@@ -78,7 +79,9 @@ def conv_general_dilated(
   """
   if jax.default_backend() == 'cpu' and not _stock.get():
     pads = tuple(tuple(p) for p in padding)
-    return cpu_conv.conv(lhs, rhs, tuple(strides), pads, feature_group_count)
+    return cpu_conv.conv(
+      lhs, rhs, tuple(strides), pads, feature_group_count, lean=lean
+    )
   return jax.lax.conv_general_dilated(
     lhs,
     rhs,
@@ -133,7 +136,10 @@ def make_layers(
       use_bias=False,
       dtype=network.dtype,
       kernel_init=kernel_init,
-      conv_general_dilated=conv_general_dilated,
+      # Who has blocks computed again wants memory, not speed.
+      conv_general_dilated=functools.partial(
+        conv_general_dilated, lean=network.remat
+      ),
       **kwargs,
     )
 
