@@ -16,7 +16,7 @@ The best checkpoint is chosen on the test set, as the authors did; with
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):

@@ -14,7 +14,7 @@ The best checkpoint is chosen on the test set, as the authors did; with
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):
@@ -22,11 +22,4 @@ def get_config(argument: str | None = None):
   config = config_lib.base(**recipes.choices(argument))
   config.data.name = 'cifar100'
   recipes.apply(config)
-  method = config.method.name
-  if method == 'peeraid':
-    config.method.kwargs.gamma2 = 1.0
-  elif method == 'ard':
-    config.train.batch_size = 256
-  elif method == 'akd2':
-    config.model.normalization = 'cifar100'
   return config

@@ -8,7 +8,7 @@ of width 16, minutes on two CPU cores. No paper uses this setting.
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):

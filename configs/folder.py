@@ -13,7 +13,7 @@ are cut to size once, and kept on the device.
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):

@@ -21,7 +21,8 @@ class on the device; here it is AGKD alone.
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import methods, recipes
+from peeraid_jax import methods
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):
@@ -51,6 +52,7 @@ def get_config(argument: str | None = None):
   if config.method.name == 'agkd_bml':
     # Images of another class are drawn on the device, where these are not.
     config.method.kwargs.bml = False
-  recipes.weigh_many_classes(config)
+  # Our choice: many classes, so the weights of TinyImageNet.
+  recipes.apply_data(config, 'tinyimagenet')
   recipes.scale_starts(config)
   return config

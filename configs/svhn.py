@@ -6,7 +6,7 @@ CIFAR-10's hyperparameters, without mirroring: digits have no mirror image.
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):
@@ -16,6 +16,4 @@ def get_config(argument: str | None = None):
   config.data.flip = False
   recipes.apply(config)
   config.eval.select_on = 'validation'
-  if config.method.name == 'akd2':
-    config.model.normalization = 'none'
   return config

@@ -18,7 +18,7 @@ best checkpoint is chosen too, as the authors did.
 """
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import recipes
+from peeraid_jax.config import recipes
 
 
 def get_config(argument: str | None = None):
@@ -30,5 +30,5 @@ def get_config(argument: str | None = None):
     config_lib.set_decays(config, epochs=100, decays=(49, 79))
   else:
     config_lib.set_decays(config, epochs=200, decays=(99, 149))
-  recipes.weigh_many_classes(config)
+  recipes.apply_data(config, 'tinyimagenet')
   return config

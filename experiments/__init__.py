@@ -1,1 +1,1 @@
-"""Real runs of this project: lists of them, a runner, and their results."""
+"""Experiments of this project: their list, a runner, results and benchmarks."""

@@ -3,26 +3,26 @@
 python -m experiments.run NAME [NAME ...] [--config.data.dir=DIR ...]
 python -m experiments.run --autoattack NAME [NAME ...] [...]
 
-A name may end in `*`. A run that was cut off goes on; one whose result is
-filed is left alone. With --autoattack, the networks of filed runs, which are
-still in their work directories, are evaluated with AutoAttack, and the results
-filed again.
+NAME is a key of `runs.RUNS`, or a pattern with `*`. An interrupted run resumes.
+A run whose result is in experiments/results is skipped. With --autoattack, the
+networks of finished runs are evaluated with AutoAttack, and their result files
+replaced; this needs the work directories of the runs (runs/NAME).
 """
 
 import fnmatch
-import json
 import pathlib
 import shutil
 import subprocess
 import sys
 
 from experiments import runs
+from peeraid_jax.runtime import files
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 
 
 def command(name: str, extra: list[str]) -> list[str]:
-  """Returns the command line of a run."""
+  """Returns the command line of a run, with extra arguments at the end."""
   config, overrides = runs.RUNS[name]
   return [
     sys.executable,
@@ -36,7 +36,7 @@ def command(name: str, extra: list[str]) -> list[str]:
 
 
 def needs(name: str) -> list[str]:
-  """Returns the runs whose networks teach in a run."""
+  """Returns the runs whose networks are teachers in a run."""
   _, overrides = runs.RUNS[name]
   return [
     value.removeprefix('runs/')
@@ -46,26 +46,29 @@ def needs(name: str) -> list[str]:
 
 
 def _run(name: str, extra: list[str]) -> int:
-  """Runs one experiment, and those it needs before it, if they are not there.
+  """Runs one experiment, and before it the runs of its teachers if missing.
 
   Returns:
-    The exit status of the first that failed, or 0.
+    The exit status of the first command that failed, or 0.
   """
-  for needed in needs(name):
-    if not pathlib.Path(f'runs/{needed}/results.json').exists():
-      code = _run(needed, extra)
+  for teacher in needs(name):
+    if not pathlib.Path(f'runs/{teacher}/results.json').exists():
+      code = _run(teacher, extra)
       if code:
         return code
   code = subprocess.run(command(name, extra), check=False).returncode
-  filed = RESULTS / f'{name}.json'
-  if not code and not filed.exists():
+  result = RESULTS / f'{name}.json'
+  if not code and not result.exists():
     RESULTS.mkdir(exist_ok=True)
-    shutil.copyfile(f'runs/{name}/results.json', filed)
+    shutil.copyfile(f'runs/{name}/results.json', result)
   return code
 
 
 def autoattack_flags(name: str) -> list[str]:
-  """Returns the flags that evaluate a run with AutoAttack; none if unlisted."""
+  """Returns flags to evaluate a run with AutoAttack.
+
+  They are empty if no pattern of `runs.AUTOATTACK` matches the name.
+  """
   for pattern, overrides in runs.AUTOATTACK.items():
     if fnmatch.fnmatch(name, pattern):
       return [
@@ -77,26 +80,36 @@ def autoattack_flags(name: str) -> list[str]:
 
 
 def _autoattack(name: str, extra: list[str]) -> int:
-  """Evaluates a run with AutoAttack and files the result; as `_run`."""
-  filed, made = RESULTS / f'{name}.json', pathlib.Path(f'runs/{name}')
+  """Evaluates a run with AutoAttack and replaces its result file.
+
+  Returns:
+    The exit status of the command; 0 if there is nothing to do, 1 if the work
+    directory is gone.
+  """
+  result, workdir = RESULTS / f'{name}.json', pathlib.Path(f'runs/{name}')
   flags = autoattack_flags(name)
-  if not flags or not filed.exists():
-    print(f'{name}: not listed in AUTOATTACK, or no result is filed')
+  if not flags or not result.exists():
+    print(f'{name}: skipped; not in runs.AUTOATTACK, or {result} is missing')
     return 0
-  if json.loads(filed.read_text()).get('autoattack'):
-    print(f'{name}: AutoAttack is there')
+  if files.read_json(result).get('autoattack'):
+    print(f'{name}: skipped; {result} contains AutoAttack already')
     return 0
-  if not (made / 'results.json').exists():
-    print(f'{name}: its networks are gone; there is no {made}')
+  if not (workdir / 'results.json').exists():
+    print(f'{name}: {workdir} is missing; its networks cannot be evaluated')
     return 1
   code = subprocess.run(command(name, [*flags, *extra]), check=False).returncode
   if not code:
-    shutil.copyfile(made / 'results.json', filed)
+    shutil.copyfile(workdir / 'results.json', result)
   return code
 
 
 def main(arguments: list[str]) -> int:
-  """Runs what the arguments name; stops at the first failure."""
+  """Runs the named experiments; stops at the first failure.
+
+  Returns:
+    The exit status: 0, that of the command that failed, or 2 if no run has
+    such a name.
+  """
   extra = [a for a in arguments if a.startswith('--')]
   work = _run
   if '--autoattack' in extra:
@@ -105,12 +118,16 @@ def main(arguments: list[str]) -> int:
   patterns = [a for a in arguments if not a.startswith('--')]
   names = [n for n in runs.RUNS if any(fnmatch.fnmatch(n, p) for p in patterns)]
   if not names:
-    print(f'no such run; known: {", ".join(runs.RUNS)}', file=sys.stderr)
+    print(
+      f'no run is named {", ".join(patterns) or "(none given)"}; known: '
+      f'{", ".join(runs.RUNS)}',
+      file=sys.stderr,
+    )
     return 2
   for name in names:
-    filed = RESULTS / f'{name}.json'
-    if work is _run and filed.exists():
-      print(f'{name}: {filed} is there')
+    result = RESULTS / f'{name}.json'
+    if work is _run and result.exists():
+      print(f'{name}: skipped; {result} exists')
       continue
     code = work(name, extra)
     if code:

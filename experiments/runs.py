@@ -1,42 +1,34 @@
-"""What is run: name -> (config, overrides). No logic.
+"""The list of all experiments: name -> (config, overrides).
 
-`python -m experiments.run NAME [NAME ...]` runs them, resumes those that were
-cut off, and files each result under `experiments/results/NAME.json`.
+`RUNS`, at the end, holds them all. `experiments.run` runs them by name and
+files their results as `experiments/results/NAME.json`.
 """
 
 import ast
 import pathlib
 import tomllib
 
-from peeraid_jax import config
+from peeraid_jax import methods
 
 
 def _teachers(method: str, prefix: str, suffix: str = '') -> dict[str, str]:
+  """Returns overrides that make other runs of this list the teachers.
+
+  Args:
+    method: of the student.
+    prefix: of the names of the teachers' runs, before the teachers' method.
+    suffix: of these names, after it.
+  """
   return {
-    f'{role}.workdir': f'runs/{prefix}_{by}{suffix}'
-    for role, by in config.TEACHERS.get(method, {}).items()
+    f'{role}.workdir': f'runs/{prefix}_{teacher_method}{suffix}'
+    for role, teacher_method in methods.facts(method).teachers.items()
   }
 
 
-METHODS = (
-  'natural',
-  'pgd_at',
-  'trades',
-  'mart',
-  'ard',
-  'rslad',
-  'akd2',
-  'iad1',
-  'iad2',
-  'adaad',
-  'adaiad',
-  'ltd',
-  'agkd_bml',
-  'peeraid',
-)
+METHODS = tuple(methods.METHODS)
 
-# Every method, three seeds. AGKD-BML's network ends in a map of 2x2 pixels
-# and has a teacher of its own, which its run trains.
+# Every method with three seeds. AGKD-BML's network has another architecture,
+# which ends in a feature map of 2x2 pixels; its run trains its own teacher.
 DIGITS = {
   f'digits_{method}_seed{seed}': (
     f'configs/digits.py:method={method}',
@@ -53,17 +45,22 @@ DIGITS = {
   for seed in (0, 1, 2)
 }
 
-# At 0.1, the learning rate that all methods share above, these stall or
-# diverge with some seeds; ARD and RSLAD through their teacher.
+# All methods above share the learning rate 0.1. There, these methods stall or
+# diverge with some seeds (ARD and RSLAD because their TRADES teacher does), so
+# they also run with 0.02.
 LOW_RATE = ('trades', 'mart', 'ard', 'rslad', 'ltd')
 
 
 def _low_rate(method: str, seed: int) -> dict[str, str]:
-  """Teachers: the TRADES student of this rate, the natural one of above."""
-  found = _teachers(method, 'digits', f'_seed{seed}')
+  """Returns overrides for teachers at the lower rate.
+
+  A TRADES teacher is the one at this rate; natural teachers did not stall, so
+  they are those of `DIGITS`.
+  """
+  teachers = _teachers(method, 'digits', f'_seed{seed}')
   return {
     field: path.replace('trades', 'trades_lr02')
-    for field, path in found.items()
+    for field, path in teachers.items()
   }
 
 
@@ -80,7 +77,7 @@ DIGITS_LOW_RATE = {
   for seed in (0, 1, 2)
 }
 
-# LTD over the teacher's temperature.
+# LTD at other temperatures of the teacher; the default is 5.
 LTD_TEMPERATURES = {
   f'digits_ltd_t{temperature}_seed{seed}': (
     'configs/digits.py:method=ltd',
@@ -94,9 +91,9 @@ LTD_TEMPERATURES = {
   for seed in (0, 1, 2)
 }
 
-# CPU-sized: 5,000 images, base width 16, one budget and optimizer for all:
-# PeerAiD's, with its decays scaled from 300 epochs to 30. Selection on 500
-# held-out images.
+# Small enough for a CPU: 5,000 images and base width 16. All methods share
+# PeerAiD's optimizer, with its decay epochs scaled from 300 epochs to 30. The
+# best checkpoint is chosen on 500 held-out images.
 _NARROW = {
   'model.width': 16,
   'model.normalization': 'none',
@@ -114,10 +111,13 @@ _NARROW = {
   'eval.select_attack': 'pgd10',
   'eval.every_epochs': 3,
   'eval.examples': 1000,
+  # One evaluation for all: the attack's step size, not a recipe's own.
+  'eval.step_size': 0.0,
 }
 
 
 def _narrow(method: str, **overrides) -> tuple[str, dict]:
+  """Returns config and overrides of a narrow CIFAR-10 run."""
   choices = f'method={method},student=resnet18,teacher=resnet18'
   teachers = _teachers(method, 'cifar10_narrow')
   return (
@@ -133,15 +133,23 @@ CIFAR10_NARROW = {
   'cifar10_narrow_pgd_at': _narrow('pgd_at'),
   'cifar10_narrow_trades': _narrow('trades'),
   'cifar10_narrow_rslad': _narrow('rslad'),
-  # AWP begins at the same part of the run as in TRADES-AWP.
+  # Starts AWP after the same fraction of the run as TRADES-AWP does.
   'cifar10_narrow_ltd': _narrow('ltd', **{'awp.start_epoch': 1}),
-  'cifar10_narrow_agkd_bml': _narrow('agkd_bml'),
+  # The teacher's budget is that of the student, not the recipe's 200 epochs.
+  'cifar10_narrow_agkd_bml': _narrow(
+    'agkd_bml',
+    **{
+      'teacher.checkpoint': 'best',
+      'teacher.train_overrides': ('method.kwargs.label_smoothing=0.5',),
+    },
+  ),
   'cifar10_narrow_peeraid': _narrow(
     'peeraid', **{'optimizer.peer.decay_epochs': (21, 26, 28)}
   ),
 }
 
-# The flagship command on real TinyImageNet, as small as it gets.
+# The main command on real TinyImageNet, as small as possible: it shows that
+# the whole path works.
 TINYIMAGENET_NARROW = {
   'tinyimagenet_narrow_peeraid': (
     'configs/tinyimagenet.py',
@@ -164,7 +172,7 @@ TINYIMAGENET_NARROW = {
 
 
 def _typed(text: str):
-  """Returns the value of a flag: a number, a tuple, or the text itself."""
+  """Parses a flag's value: a number, a tuple or a bool; otherwise a string."""
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -173,7 +181,7 @@ def _typed(text: str):
 
 _TABLES = pathlib.Path(__file__).parent / 'tables.toml'
 
-# The papers' own scale, beside which their numbers stand.
+# Runs at the papers' own scale; the tables compare them with the papers.
 PAPERS = {
   row['run']: (
     row['config'],
@@ -184,7 +192,8 @@ PAPERS = {
   if 'run' in row
 }
 
-# Whose AutoAttack is filed, and on how many of the first test images (0: all).
+# Pattern of names -> overrides for --autoattack: which networks, and on how
+# many of the first test images (0: all).
 AUTOATTACK = {
   'digits_*': {'eval.roles': ('student',), 'eval.examples': 0},
   'cifar10_narrow_*': {
@@ -202,4 +211,3 @@ RUNS = {
   **TINYIMAGENET_NARROW,
   **PAPERS,
 }
-"""Every run of this project."""

@@ -1,4 +1,4 @@
-"""The command: flags in, a run out.
+"""The command: trains and evaluates a run.
 
 python -m peeraid_jax.main --config=configs/digits.py [--workdir=DIR]
   [--mode=train|evaluate] [--config.any.field=value]
@@ -22,12 +22,12 @@ _WORKDIR = flags.DEFINE_string(
   'folder resumes. Default: runs/ and the name of the config.',
 )
 _MODE = flags.DEFINE_enum(
-  'mode', 'train', ['train', 'evaluate'], 'Train and evaluate, or the latter.'
+  'mode', 'train', ['train', 'evaluate'], 'Train and evaluate, or evaluate.'
 )
 
 
 def _fraction(argument: str) -> str:
-  """Lets a number be written as in the papers: 8/255."""
+  """Replaces a number that is written as in the papers: 8/255."""
   match = re.fullmatch(r'(--config\.[\w.]+=)(\d+)/([1-9]\d*)', argument)
   if not match:
     return argument
@@ -44,7 +44,12 @@ def _config_argument(argv: list[str]) -> str:
 
 
 def _explain(error: Exception, argv: list[str]) -> str:
-  """Returns what is wrong with the flags, in one paragraph."""
+  """Returns what is wrong with the flags, in one paragraph.
+
+  Args:
+    error: raised while `argv` was parsed.
+    argv: the arguments of the command.
+  """
   text = str(error)
   if 'Error whilst parsing config file' in text:
     # The last line of the config file's traceback is its message.
@@ -61,8 +66,24 @@ def _explain(error: Exception, argv: list[str]) -> str:
   return text
 
 
+def _help() -> str:
+  """Returns the text of --help: the flags, and every field of a config."""
+  from peeraid_jax.config import fields
+
+  return (
+    f'{__doc__}\n{flags.FLAGS.main_module_help()}\n\n'
+    'Fields of a config, with their defaults (a method, a data set or a '
+    'config file\nmay change them). {role}, {trained}, {partner} and '
+    '{teacher} stand for networks of\nthe run: student, peer, teacher, '
+    'natural_teacher.\n\n' + fields.as_text()
+  )
+
+
 def _parse(argv: list[str]) -> list[str]:
-  """Parses flags; what is wrong is said without a traceback."""
+  """Parses flags; errors are reported without a traceback."""
+  if {'--help', '-h', '-help', '--helpfull', '--helpshort'} & set(argv[1:]):
+    print(_help())
+    sys.exit(0)
   argv = [_fraction(a) for a in argv]
   path = _config_argument(argv).partition(':')[0]
   if path and not pathlib.Path(path).is_file():
@@ -83,26 +104,28 @@ def _default_workdir(config_argument: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-  """Runs what the flags say."""
+  """Runs the config that the flags name."""
   if len(argv) > 1:
     sys.exit(
       f'error: unexpected arguments {argv[1:]}; fields are set as '
       '--config.field=value'
     )
   if not flags.FLAGS['verbosity'].present:
-    # Orbax narrates each checkpoint; --verbosity=0 brings it back.
+    # Orbax logs each checkpoint; --verbosity=0 shows that again.
     logging.set_verbosity(logging.WARNING)
   import jax
 
-  from peeraid_jax import compilation_cache, interrupts, processes, run
+  from peeraid_jax import run
+  from peeraid_jax.runtime import compilation_cache, interrupts, processes
 
   compilation_cache.enable()
-  argument = flags.FLAGS['config'].config_filename
+  # mypy does not know that a config flag is of a class of its own.
+  argument = flags.FLAGS['config'].config_filename  # type: ignore[attr-defined]
   workdir = _WORKDIR.value or _default_workdir(argument)
   try:
     processes.start(_CONFIG.value.distributed)
     if jax.distributed.is_initialized() and jax.process_index():
-      # One process tells; what goes wrong in this one is said on stderr.
+      # Process 0 alone prints; errors of this one still go to stderr.
       sys.stdout = open(os.devnull, 'w')
     run.run(_CONFIG.value, workdir, _MODE.value, argument)
   except interrupts.Interrupted as interrupted:

@@ -1,4 +1,4 @@
-"""Networks with their variables: what methods compute with.
+"""Networks with their variables, as methods and attacks call them.
 
 In a notebook:
 
@@ -16,14 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import models
 from peeraid_jax.models import layers
 
 
-# Jitted so that a step traces a network once, however often it passes it. How
-# convolutions are traced is a part of the key.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _apply(module, train: bool, stock: bool, variables, images):
-  del stock
+# Jitted so that a program that calls a network several times traces it once.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _apply(module, train: bool, variables, images):
   mutable = ['batch_stats'] if train else False
   return module.apply(variables, images, train=train, mutable=mutable)
 
@@ -33,8 +32,8 @@ class Net(flax.struct.PyTreeNode):
 
   Attributes:
     params: trained parameters, float32.
-    batch_stats: running statistics of batch norm, float32.
-    module: the Flax module, called as `create` of `models` says.
+    batch_stats: running statistics of batch norm, float32; {} without any.
+    module: the Flax module, from `models.create`.
     temperature: divides the logits, in training and in inference (LTD).
   """
 
@@ -44,44 +43,45 @@ class Net(flax.struct.PyTreeNode):
   temperature: float = flax.struct.field(pytree_node=False, default=1.0)
 
   def _variables(self):
+    """Variables as Flax takes them."""
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
-  def _cooled(self, output: layers.Output) -> layers.Output:
+  def _cooled(self, output: models.Output) -> models.Output:
+    """Divides the logits of an output by the temperature."""
     if self.temperature == 1:
       return output
     return output._replace(logits=output.logits / self.temperature)
 
-  def eval(self, images: chex.Array) -> layers.Output:
+  def eval(self, images: chex.Array) -> models.Output:
     """Applies the network with running statistics.
 
     Args:
       images: float32 [B, H, W, C] in [0, 1].
     """
     chex.assert_rank(images, 4)
-    output = _apply(
-      self.module, False, layers.are_stock(), self._variables(), images
-    )
+    output = _apply(self.module, False, self._variables(), images)
     return self._cooled(output)
 
   def train(
     self, images: chex.Array, *, updates: int = 1
-  ) -> tuple[layers.Output, 'Net']:
+  ) -> tuple[models.Output, 'Net']:
     """Applies the network with the statistics of this batch.
 
     Args:
       images: float32 [B, H, W, C] in [0, 1].
-      updates: how many times the running statistics take this batch in, as
-        if it were passed that often: with m = 0.9, k updates leave
+      updates: how often the running statistics are updated by this batch, as
+        if it were passed that often: with momentum m = 0.9, k updates keep
         m^k of the old value.
 
     Returns:
-      (output, the net with its new running statistics).
+      (output, the net with its new running statistics). The statistics carry
+      no gradient.
     """
     chex.assert_rank(images, 4)
-    output, changed = _apply(
-      self.module, True, layers.are_stock(), self._variables(), images
-    )
-    # Each update closes the share 1 - m of what is left of the gap.
+    output, changed = _apply(self.module, True, self._variables(), images)
+    # With momentum m, each update closes the share 1 - m of the remaining gap
+    # between the running statistics and the batch's. `changed` has one update,
+    # so k updates go (1 - m^k) / (1 - m) times as far.
     momentum = layers.BATCH_NORM_MOMENTUM
     share = (1 - momentum**updates) / (1 - momentum)
     once = changed.get('batch_stats', self.batch_stats)
@@ -94,14 +94,18 @@ class Net(flax.struct.PyTreeNode):
     return self._cooled(output), moved
 
   def take_in_again(self, before: 'Net', after: 'Net') -> 'Net':
-    """Updates the running statistics by a batch that was seen already.
+    """Updates the running statistics by a batch that was passed before.
 
-    It is what another pass of that batch would do, without the pass: the
-    statistics of a batch do not depend on the running ones.
+    Equals another `train` of that batch with unchanged parameters, without
+    its cost: a batch's statistics do not depend on the running ones, and are
+    recovered from the earlier update.
 
     Args:
-      before: the net that `train` was called on with the batch.
-      after: the net that it handed back, after one update.
+      before: the net on which `train` was called with the batch.
+      after: the net that this `train` returned, after one update.
+
+    Returns:
+      This net with its new running statistics.
     """
     momentum = layers.BATCH_NORM_MOMENTUM
     stats = jax.tree.map(
@@ -113,7 +117,7 @@ class Net(flax.struct.PyTreeNode):
     return self.replace(batch_stats=stats)
 
 
-# It runs once: what the optimiser would take longer for than it saves.
+# Initialisation runs once, so XLA optimisation costs more than it saves.
 _COMPILE_FAST = {'xla_backend_optimization_level': 1}
 
 
@@ -129,12 +133,13 @@ def create(
 
   Args:
     module: from `models.create`.
-    key: of the initial parameters.
+    key: for the initial parameters.
     shape: [H, W, C] of an image.
     temperature: divides the logits.
   """
   images = jnp.zeros((1, *shape))
-  # In `jax.eval_shape` nothing is compiled, nor may it be said how.
+  # Inside `jax.eval_shape` nothing is compiled, and JAX refuses compiler
+  # options.
   traced = isinstance(images, jax.core.Tracer)
   init = type(module).init if traced else _init
   variables = init(module, key, images)
@@ -151,20 +156,40 @@ def _logits(net, images):
   return net.eval(images).logits
 
 
-def logits_fn(net: Net, *, dtype=None) -> jax.tree_util.Partial:
-  """Returns a network as attacks take it: images -> logits.
+def standalone(net: Net, *, dtype=None, convolutions: str | None = None) -> Net:
+  """Returns a net that can be called outside of a mapped axis.
 
-  It is an argument of compiled programs, not compiled into them: networks of
-  one architecture share those.
+  The nets of a training step average their batch statistics over the devices'
+  axis. Outside of the step that axis does not exist, and `train` would fail.
 
   Args:
-    net: in eval mode, outside of mapped axes.
-    dtype: of the computation, if it should not be the network's own.
+    net: with or without an axis.
+    dtype: of the computation; None keeps the net's.
+    convolutions: as in `models.Network`; None keeps the net's.
+
+  Raises:
+    ValueError: unknown `convolutions`.
   """
-  changes = {'axis_name': None}
-  if dtype is not None:
-    changes['dtype'] = dtype
-  net = net.replace(module=net.module.clone(**changes))
+  module = models.standalone(net.module, dtype=dtype, convolutions=convolutions)
+  return net.replace(module=module)
+
+
+def logits_fn(
+  net: Net, *, dtype=None, convolutions: str | None = None
+) -> jax.tree_util.Partial:
+  """Returns a net as attacks take it: images -> logits, in eval mode.
+
+  The result is a pytree, so compiled programs take it as an argument: nets of
+  one architecture share the program, and their parameters are no constants in
+  it.
+
+  Args:
+    net, dtype, convolutions: as in `standalone`.
+
+  Raises:
+    ValueError: unknown `convolutions`.
+  """
+  net = standalone(net, dtype=dtype, convolutions=convolutions)
   return jax.tree_util.Partial(_logits, net)
 
 
@@ -176,8 +201,9 @@ def predict(net: Net, images, *, batch_size: int = 256) -> np.ndarray:
 
   Args:
     net: a restored or trained network.
-    images: [N, H, W, C]; uint8, or floats in [0, 1].
-    batch_size: images per call.
+    images: [N, H, W, C]; uint8 in [0, 255], or floats in [0, 1].
+    batch_size: images per call of the compiled program; the last call is
+      padded with zeros.
 
   Returns:
     float32 [N, num_classes].

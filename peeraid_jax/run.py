@@ -1,46 +1,59 @@
-"""A run from its config to its result; `main` hands it the flags."""
+"""One run, from a config to results.json; `main` hands it the flags."""
 
 import contextlib
 import pathlib
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_collections
 
-from peeraid_jax import (
-  assess,
+from peeraid_jax import config as config_lib
+from peeraid_jax.config import dataset, validate
+from peeraid_jax.evaluation import final, selection, table
+from peeraid_jax.runtime import parallel, processes, progress
+from peeraid_jax.runtime import results as results_lib
+from peeraid_jax.runtime import workdir as workdir_lib
+from peeraid_jax.training import (
   build,
   checkpoint,
-  metrics,
-  parallel,
-  processes,
-  selection,
+  loop,
   teachers,
-  torch_roles,
-  validate,
+  torch_files,
 )
-from peeraid_jax import config as config_lib
-from peeraid_jax import results as results_lib
-from peeraid_jax import train as train_lib
-from peeraid_jax import workdir as workdir_lib
-from peeraid_jax.data import facts
+
+
+class _Prepared(NamedTuple):
+  """What is known before anything is compiled.
+
+  Attributes:
+    plan: of the run.
+    splits: its data.
+    corruptions: corrupted test images, or None.
+    teacher_runs: role -> (config, work directory) of teachers to train first.
+  """
+
+  plan: build.Plan
+  splits: dataset.Splits
+  corruptions: Any
+  teacher_runs: dict[str, tuple[ml_collections.ConfigDict, pathlib.Path]]
 
 
 def _overrides(config, config_argument: str) -> list[str]:
-  """Returns the flags that make this config of the file that was given."""
+  """Returns the flags that turn the named config into this one."""
   plain = config_lib.flatten(config_lib.load(config_argument))
   return [
     shlex.quote(f'--config.{field}={value}')
     for field, value in config_lib.flatten(config).items()
     if plain.get(field) != value
-    and not isinstance(value, ml_collections.ConfigDict)  # without fields
-    # Given below, filled in, and of one process.
+    and not isinstance(value, ml_collections.ConfigDict)  # An empty section.
+    # The next command has attacks of its own; `complete` counts the classes.
     and field not in ('eval.attacks', 'data.num_classes')
-    and not field.startswith('distributed.')
+    and not field.startswith('distributed.')  # Of this process alone.
   ]
 
 
 def _next_steps(config, config_argument: str, workdir) -> str:
+  """Returns commands that a user may want to run next."""
   command = [
     f'python -m peeraid_jax.main --config={config_argument}',
     f'--workdir={workdir} --mode=evaluate',
@@ -60,62 +73,70 @@ def _teacher_runs(config, workdir, config_argument: str):
   """Returns role -> (config, work directory) of teachers to train first.
 
   Raises:
-    ValueError: such a config is bad, or makes another network.
+    ValueError: such a config is bad, or trains a network that does not fit.
   """
-  found = {}
+  runs = {}
   for role in teachers.roles(config):
     where = teachers.folder(config, workdir, role)
     if config[role].workdir or (where / 'results.json').exists():
       continue
-    made = teachers.teacher_config(config, role, config_argument)
-    validate.validate(made)
+    teacher = teachers.teacher_config(config, role, config_argument)
+    config_lib.complete(teacher)
+    validate.validate(teacher)
+    build.plan(teacher)
     teachers.check_fits(
-      config, role, made, where, source_role=config[role].role
+      config, role, teacher, where, source_role=config[role].role
     )
-    found[role] = (made, where)
-  return found
+    runs[role] = (teacher, where)
+  return runs
+
+
+def _set_up_devices(config: ml_collections.ConfigDict) -> None:
+  """Chooses the number of CPU devices, and checks that batches divide."""
+  height, width, _ = dataset.facts_of(config.data).shape
+  microbatches = config.train.microbatches
+  parallel.use_cores(
+    (config.train.batch_size // microbatches, config.eval.batch_size),
+    height * width,
+  )
+  parallel.check_batch(
+    config.train.batch_size, 'train.batch_size', parts=microbatches
+  )
+
+
+def _prepare(config, workdir, mode: str, config_argument: str) -> _Prepared:
+  """Checks everything that can be checked before anything is compiled."""
+  config_lib.complete(config)
+  imported = torch_files.fill_in(config)
+  validate.validate(config)
+  _set_up_devices(config)
+  for line in imported:
+    progress.say(line)
+  if mode == 'evaluate' and not config.model.torch:
+    workdir_lib.read_config(workdir)
+  # Teachers are read at the start alone; checkpoints then contain them.
+  begins = mode == 'train' and checkpoint.latest_step(workdir) is None
+  if begins:
+    teachers.check_named(config)
+  splits = dataset.splits(config)
+  plan = build.plan(config, examples=len(splits.train.labels))
+  # Raises here if the method draws images by class, and a class has none.
+  build.resident(plan, splits.train)
+  teacher_runs = {}
+  if begins:
+    teacher_runs = _teacher_runs(config, workdir, config_argument)
+  return _Prepared(plan, splits, dataset.corruptions(config), teacher_runs)
 
 
 def _run(
   config: ml_collections.ConfigDict, workdir, mode: str, config_argument: str
 ) -> dict[str, Any]:
-  """A run and, before it, those of the teachers it needs; as of `run`."""
+  """Runs a config and, before it, those of the teachers it needs."""
   workdir = pathlib.Path(workdir)
-
-  def before_anything_expensive():
-    build.complete(config)
-    imported = torch_roles.fill_in(config)
-    validate.validate(config)
-    height, width, _ = facts.of(config.data).shape
-    parallel.use_cores(
-      (
-        config.train.batch_size // config.train.microbatches,
-        config.eval.batch_size,
-      ),
-      height * width,
-    )
-    parallel.check_batch(
-      config.train.batch_size,
-      'train.batch_size',
-      parts=config.train.microbatches,
-    )
-    for line in imported:
-      metrics.say(line)
-    if mode == 'evaluate' and not config.model.torch:
-      checkpoint.read_config(workdir)
-    # Teachers are needed at the start; then they are in the checkpoints.
-    begins = mode == 'train' and checkpoint.latest_step(workdir) is None
-    if begins:
-      teachers.check_named(config)
-    splits = build.splits(config)
-    build.resident(config, splits.train)
-    corrupted = build.corruptions(config)
-    training = {}
-    if begins:
-      training = _teacher_runs(config, workdir, config_argument)
-    return splits, corrupted, training
-
-  splits, corrupted, training = processes.together(before_anything_expensive)
+  prepared = processes.together(
+    lambda: _prepare(config, workdir, mode, config_argument)
+  )
+  splits = prepared.splits
   with contextlib.ExitStack() as stack:
 
     def open_workdir():
@@ -123,29 +144,25 @@ def _run(
       workdir_lib.prepare(config, workdir)
 
     processes.together(open_workdir)
-    for role, (made, where) in training.items():
+    for role, (teacher, where) in prepared.teacher_runs.items():
       argument = teachers.train_argument(config, role, config_argument)
-      metrics.say(f'{role}: trained first, in {where}, by {argument}')
-      _run(made, where, 'train', argument)
-    metrics.say(
+      progress.say(f'{role}: trained first, in {where}, by {argument}')
+      _run(teacher, where, 'train', argument)
+    progress.say(
       f'{config.method.name} on {config.data.name}: '
       f'{len(splits.train.labels)} training images, {results_lib.device()}, '
       f'work directory {workdir}'
     )
     for note in validate.notes(config):
-      metrics.say(f'note: {note}')
+      progress.say(f'note: {note}')
     if mode == 'train':
       select = selection.make_selection(config, splits.selection)
-      train_lib.train(config, workdir, splits.train, select)
-    content = assess.evaluate_run(config, workdir, splits.test, corrupted)
-    metrics.say('\n' + results_lib.table(content) + '\n')
+      loop.train(prepared.plan, workdir, splits.train, select)
+    content = final.evaluate_run(
+      config, workdir, splits.test, prepared.corruptions
+    )
+    progress.say('\n' + table.table(content) + '\n')
     return content
-
-
-def _of_all(config) -> dict[str, Any]:
-  """A config, flat, without what tells the processes apart."""
-  flat = config_lib.flatten(config_lib.to_json(config))
-  return {k: v for k, v in flat.items() if not k.startswith('distributed.')}
 
 
 def run(
@@ -153,30 +170,29 @@ def run(
 ) -> dict[str, Any]:
   """Trains and evaluates, or evaluates alone.
 
-  A teacher that the config does not name is trained first, in a folder of
-  its own below the work directory.
+  A teacher that the config does not name is trained first, in a folder below
+  the work directory.
 
   Args:
-    config: as the flags gave it.
+    config: as the flags gave it; fields that follow from others are filled
+      in.
     workdir: of the run.
     mode: 'train' or 'evaluate'.
     config_argument: the value of --config, for what is printed, and for a
       teacher's config.
 
   Returns:
-    What `results.json` holds.
+    The content of `results.json`.
 
   Raises:
     ValueError, OSError: bad input, before anything is compiled.
   """
+  fields = config_lib.flatten(config_lib.to_json(config))
+  # What distinguishes the processes from each other may differ.
+  shared = {k: v for k, v in fields.items() if not k.startswith('distributed.')}
   processes.check_agreement(
-    'configs',
-    {
-      **_of_all(config),
-      '--workdir': str(workdir),
-      '--mode': mode,
-    },
+    'configs', {**shared, '--workdir': str(workdir), '--mode': mode}
   )
   content = _run(config, workdir, mode, config_argument)
-  metrics.say(_next_steps(config, config_argument, workdir))
+  progress.say(_next_steps(config, config_argument, workdir))
   return content

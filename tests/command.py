@@ -10,7 +10,7 @@ import time
 import chex
 import jax
 
-from peeraid_jax import checkpoint
+from peeraid_jax.training import checkpoint
 from tests import helpers
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -12,7 +12,7 @@ import time
 import pytest
 from absl.testing import absltest
 
-from peeraid_jax import checkpoint
+from peeraid_jax.training import checkpoint
 from tests import command
 
 # A clock that runs backwards, by a minute at every look.
@@ -68,7 +68,10 @@ class FaultsTest(command.Case):
     workdir = self.folder / 'shared'
     first = self.start(workdir)
     self.wait_for(first, workdir, 2)
+    # The first one must not end while the second one starts.
+    first.send_signal(signal.SIGSTOP)
     out = self.run_to_end(workdir, code=1)
+    first.send_signal(signal.SIGCONT)
     self.assertIn(f'{workdir} is in use by process {first.pid} on', out)
     self.assertIn('name another folder with --workdir=DIR', out)
     out, _ = first.communicate(timeout=300)

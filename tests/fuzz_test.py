@@ -19,10 +19,14 @@ import scipy.io
 from absl.testing import absltest
 from hypothesis import strategies as st
 
-from peeraid_jax import autoattack, checkpoint, data, metrics, models, torch_io
+from peeraid_jax import autoattack, data, models, torch_io
 from peeraid_jax import config as config_lib
 from peeraid_jax.data import archives, corruptions, stored
-from tests import helpers, makers, torch_files
+from peeraid_jax.runtime import metrics_log
+from peeraid_jax.runtime import workdir as workdir_lib
+from tests import helpers
+from tests.data import makers
+from tests.torch_io import torch_files
 
 # The same examples at every run; the suite is no place for surprises.
 _settings = functools.partial(
@@ -237,7 +241,7 @@ class FuzzTest(absltest.TestCase):
     line = json.dumps({'step': 3, 'loss': 0.5}).encode() + b'\n'
     for written in (content, damaged(line * 3, damage)):
       found = self.read(
-        'metrics.jsonl', written, lambda p: metrics.read(p.parent)
+        'metrics.jsonl', written, lambda p: metrics_log.read(p.parent)
       )
       self.assertIsNotNone(found)
       for record in found:
@@ -249,7 +253,7 @@ class FuzzTest(absltest.TestCase):
     right = json.dumps(config_lib.to_json(helpers.config())).encode()
     for written in (content, damaged(right, damage)):
       self.read(
-        'config.json', written, lambda p: checkpoint.read_config(p.parent)
+        'config.json', written, lambda p: workdir_lib.read_config(p.parent)
       )
 
   @_settings(max_examples=15)
@@ -274,14 +278,14 @@ class FuzzTest(absltest.TestCase):
       report = self.read('aa.json', written, run)
       if report is not None:
         self.assertEqual(report.outcome, whole.outcome)
-    images_of = path.with_name('aa.json.images.npy')
+    images_path = path.with_name('aa.json.images.npy')
     path.write_bytes(right)
     self.read(
-      images_of.name,
-      damaged(images_of.read_bytes(), damage),
+      images_path.name,
+      damaged(images_path.read_bytes(), damage),
       lambda _: run(path),
     )
-    images_of.unlink(missing_ok=True)
+    images_path.unlink(missing_ok=True)
 
 
 if __name__ == '__main__':

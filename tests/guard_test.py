@@ -23,7 +23,9 @@ class WorkTest(parameterized.TestCase):
     the images, 20; three training passes, forward and two gradients, 9.
     """
     config = programs.config(network, 16, **{'train.batch_size': 64})
-    module = models.create(network, num_classes=10, width=16)
+    module = models.create(
+      network, num_classes=10, width=16, convolutions='stock'
+    )
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), 'float32')
     variables = jax.eval_shape(module.init, jax.random.key(0), images)
     forward = flops.count(

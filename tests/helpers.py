@@ -8,11 +8,13 @@ import tempfile
 import jax
 import numpy as np
 
-from peeraid_jax import build, models, nets, parallel
 from peeraid_jax import config as config_lib
 from peeraid_jax import data as data_lib
-from peeraid_jax import step as step_lib
+from peeraid_jax import models, nets
 from peeraid_jax.data import batches
+from peeraid_jax.runtime import parallel
+from peeraid_jax.training import build
+from peeraid_jax.training import step as step_lib
 
 
 def folder(test) -> pathlib.Path:
@@ -99,17 +101,19 @@ class Stepper:
   def __init__(self, made, *, devices: int = 1, wrap=None):
     self.devices = jax.devices()[:devices]
     self.config = made
-    step = build.train_step(made, 4)
+    # An epoch of four steps.
+    self.plan = build.plan(made, examples=4 * made.train.batch_size)
+    step = build.train_step(self.plan)
     step = wrap(step) if wrap else step
-    self._step = step_lib.compile_train_step(step, devices=self.devices)
+    self._step = step_lib.map_train_step(step, devices=self.devices)
     self._data = parallel.replicate(
-      build.resident(made, digits()), self.devices
+      build.resident(self.plan, digits()), self.devices
     )
     self._key = jax.random.key(made.seed)
 
   def start(self) -> step_lib.State:
     """The config's initial state."""
-    return parallel.replicate(build.state(self.config), self.devices)
+    return parallel.replicate(build.initial_state(self.plan), self.devices)
 
   def rows(self, index: int) -> batches.Rows:
     """The batch of a step."""

@@ -1,4 +1,4 @@
-"""Linear networks, whose robustness is known exactly."""
+"""Linear networks: their distance to the boundary has a closed form."""
 
 import numpy as np
 
@@ -16,7 +16,13 @@ def network(classes: int, seed: int = 0):
 
 
 def points(logits_fn, count=24, wrong=2):
-  """Points far from the walls of the box; the first few are misclassified."""
+  """Returns images far from 0 and 1, and labels.
+
+  Args:
+    logits_fn: of `network`.
+    count: of points.
+    wrong: how many of the first points are misclassified.
+  """
   images = np.random.default_rng(1).uniform(0.3, 0.7, (count, *SHAPE))
   images = images.astype(np.float32)
   logits = np.array(logits_fn(images))
@@ -26,22 +32,22 @@ def points(logits_fn, count=24, wrong=2):
 
 
 def radii(logits_fn, weights, images, labels, norm):
-  """Distance of each point to the nearest other class, exact."""
+  """Returns the exact distance of each point to the nearest other class."""
   logits = np.array(logits_fn(images))
   order = {'Linf': 1, 'L2': 2, 'L1': np.inf}[norm]
-  found = []
+  nearest = []
   for z, y in zip(logits, labels, strict=True):
     distances = [
       (z[y] - z[j]) / np.linalg.norm(weights[:, y] - weights[:, j], order)
       for j in range(len(z))
       if j != y
     ]
-    found.append(min(distances))
-  return np.array(found)
+    nearest.append(min(distances))
+  return np.array(nearest)
 
 
 def evaluate(logits_fn, images, labels, **kwargs):
-  """AutoAttack with fewer steps: these networks need no more."""
+  """Runs AutoAttack with few steps, which suffice for these networks."""
   return autoattack.run(
     logits_fn, images, labels, **{'batch_size': 16, **_SHORT, **kwargs}
   )

@@ -1,4 +1,4 @@
-"""Nets: statistics that move, and prediction of any number of images."""
+"""Nets: running statistics, temperature, prediction, changes of modules."""
 
 from unittest import mock
 
@@ -9,7 +9,7 @@ import numpy as np
 from absl.testing import absltest
 
 from peeraid_jax import nets
-from peeraid_jax.models import layers, resnet
+from peeraid_jax.models import resnet
 from tests import helpers
 
 
@@ -20,12 +20,12 @@ class NetTest(chex.TestCase):
     self.images = jnp.asarray(helpers.digits(12).images / np.float32(255))
 
   def test_train_moves_statistics_and_eval_does_not(self):
-    _, moved = self.net.train(self.images)
+    _, trained = self.net.train(self.images)
     self.assertNotEqual(
-      jax.tree.leaves(moved.batch_stats)[0].sum(),
+      jax.tree.leaves(trained.batch_stats)[0].sum(),
       jax.tree.leaves(self.net.batch_stats)[0].sum(),
     )
-    chex.assert_trees_all_equal(moved.params, self.net.params)
+    chex.assert_trees_all_equal(trained.params, self.net.params)
 
   def test_two_updates_equal_two_passes(self):
     output, once = self.net.train(self.images)
@@ -47,14 +47,14 @@ class NetTest(chex.TestCase):
     )
 
   def test_a_program_traces_a_network_once(self):
-    called = []
+    train_arguments = []
     call = resnet.ResNet.__call__
 
-    def counted(module, images, train=False):
-      called.append(train)
+    def recorded(module, images, train=False):
+      train_arguments.append(train)
       return call(module, images, train)
 
-    # No other test has images of this shape.
+    # A shape of images that no other test has traced.
     images = jnp.ones((3, 6, 10, 1))
 
     def loss(net):
@@ -62,23 +62,36 @@ class NetTest(chex.TestCase):
       again, _ = net.train(images + output.logits.mean())
       return again.logits.sum() + net.eval(images).logits.sum()
 
-    with mock.patch.object(resnet.ResNet, '__call__', counted):
+    with mock.patch.object(resnet.ResNet, '__call__', recorded):
       net = nets.create(helpers.net().module, jax.random.key(0), (6, 10, 1))
-      called.clear()
+      train_arguments.clear()
       jax.make_jaxpr(jax.grad(loss))(net)
-    self.assertEqual(sorted(called), [False, True])
+    self.assertEqual(sorted(train_arguments), [False, True])
 
-  def test_convolutions_are_those_of_the_context(self):
-    traced = lambda: str(jax.make_jaxpr(self.net.eval)(self.images))
+  def test_logits_fn_can_change_convolutions_and_precision(self):
+    traced = lambda **changes: str(
+      jax.make_jaxpr(nets.logits_fn(self.net, **changes))(self.images)
+    )
     self.assertIn('custom_vjp', traced())
-    with layers.stock_convolutions():
-      self.assertNotIn('custom_vjp', traced())
-    self.assertIn('custom_vjp', traced())
+    self.assertNotIn('custom_vjp', traced(convolutions='stock'))
+    self.assertNotIn('bf16', traced())
+    self.assertIn('bf16', traced(dtype=jnp.bfloat16))
+    with self.assertRaisesRegex(ValueError, 'known: auto, stock, cpu'):
+      nets.logits_fn(self.net, convolutions='fast')
+
+  def test_standalone_can_be_called_outside_of_the_axis(self):
+    net = helpers.net(axis_name='devices')
+    with self.assertRaisesRegex(NameError, 'devices'):
+      net.train(self.images)
+    alone = nets.standalone(net)
+    chex.assert_trees_all_equal(
+      alone.train(self.images), self.net.train(self.images)
+    )
 
   def test_statistics_carry_no_gradient(self):
     def total(params):
-      _, moved = self.net.replace(params=params).train(self.images)
-      return sum(s.sum() for s in jax.tree.leaves(moved.batch_stats))
+      _, trained = self.net.replace(params=params).train(self.images)
+      return sum(s.sum() for s in jax.tree.leaves(trained.batch_stats))
 
     grads = jax.grad(total)(self.net.params)
     self.assertEqual(max(abs(g).max() for g in jax.tree.leaves(grads)), 0)
@@ -88,10 +101,10 @@ class NetTest(chex.TestCase):
     chex.assert_trees_all_close(
       cold.eval(self.images).logits, self.net.eval(self.images).logits / 4
     )
-    ours, moved = cold.train(self.images)
-    theirs, _ = self.net.train(self.images)
-    chex.assert_trees_all_close(ours.logits, theirs.logits / 4)
-    self.assertEqual(moved.temperature, 4.0)
+    divided, trained = cold.train(self.images)
+    undivided, _ = self.net.train(self.images)
+    chex.assert_trees_all_close(divided.logits, undivided.logits / 4)
+    self.assertEqual(trained.temperature, 4.0)
     np.testing.assert_allclose(
       nets.predict(cold, self.images),
       self.net.eval(self.images).logits / 4,

@@ -1,4 +1,4 @@
-"""The README: its examples work."""
+"""The README: its examples work and its pictures exist."""
 
 import contextlib
 import io
@@ -29,32 +29,36 @@ class ReadmeTest(absltest.TestCase):
     )
     module = {'__name__': 'alp'}
     exec(example[1], module)
-    with mock.patch.dict(methods.METHODS, alp=module['alp']):
+    # Removes the method from the registry afterwards.
+    with mock.patch.dict(methods.METHODS._entries):
+      methods.register('alp', module['alp'], module['FACTS'])
       config = helpers.config('alp')
       self.assertEqual(config.method.kwargs.to_dict(), {'pairing': 0.5})
       stepper = helpers.Stepper(config)
-      _, told = stepper.take(stepper.start(), 30, repeat=True)
-    losses = [t['loss'] for t in told]
+      _, metrics = stepper.take(stepper.start(), 30, repeat=True)
+    losses = [m['loss'] for m in metrics]
     self.assertLess(np.mean(losses[-5:]), np.mean(losses[:5]))
-    self.assertIn('student/loss_pairing', told[0])
+    self.assertIn('student/loss_pairing', metrics[0])
 
   def test_python_blocks_run(self):
-    """The blocks that need a finished run get a tiny network instead."""
+    """The blocks run; a tiny network stands in for that of a finished run."""
     blocks = re.findall(r'```python\n(.*?)```', README.read_text(), re.S)
-    restored, attack, cascade = blocks[:3]
+    restore, attack, autoattack = blocks[:3]
     state = mock.Mock(nets={'student': helpers.net()})
     names = {}
     with mock.patch('peeraid_jax.checkpoint.restore', return_value=state):
-      exec(restored, names)
+      exec(restore, names)
     self.assertEqual(names['logits'].shape, (360, 10))
     exec(attack, names)
     images = names['test'].images[:64] / 255
     self.assertLess(float(abs(names['adv'] - images).max()), 0.1 + 1e-6)
     self.assertIsInstance(names['adv'], jax.Array)
-    # Shorter: the command's test runs the whole.
-    cascade = cascade.replace('epsilon=0.1', 'epsilon=0.1, steps=3, queries=9')
+    # Few steps, to save time; another test runs the command in full.
+    autoattack = autoattack.replace(
+      'epsilon=0.1', 'epsilon=0.1, steps=3, queries=9'
+    )
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-      exec(cascade, names)
+      exec(autoattack, names)
     self.assertIn('misclassified', printed.getvalue())
     self.assertEqual(sum(names['report'].counts.values()), 20)
 

@@ -12,21 +12,13 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import (
-  attacks,
-  build,
-  checkpoint,
-  data,
-  losses,
-  methods,
-  models,
-  nets,
-  obfuscation,
-  parallel,
-)
+from peeraid_jax import attacks, data, losses, methods, models, nets
 from peeraid_jax import config as config_lib
-from peeraid_jax import step as step_lib
 from peeraid_jax.data import batches
+from peeraid_jax.evaluation import obfuscation
+from peeraid_jax.runtime import parallel
+from peeraid_jax.training import build, checkpoint
+from peeraid_jax.training import step as step_lib
 from tests import helpers
 
 pytestmark = pytest.mark.slow
@@ -73,8 +65,9 @@ class ArchitectureTest(parameterized.TestCase):
     config = config_lib.base()
     config.dtype = dtype
     config.train.batch_size = 4
-    step = step_lib.compile_train_step(
-      build.train_step(config, 10),
+    plan = build.plan(config, examples=40)
+    step = step_lib.map_train_step(
+      build.train_step(plan),
       devices=jax.devices()[:1],
     )
     devices = jax.devices()[:1]
@@ -83,7 +76,7 @@ class ArchitectureTest(parameterized.TestCase):
       rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8),
       np.arange(8, dtype=np.int32),
     )
-    state = parallel.replicate(build.state(config), devices)
+    state = parallel.replicate(build.initial_state(plan), devices)
     rows = batches.Rows(
       parallel.split(np.arange(4, dtype=np.int32), devices),
       parallel.split(np.arange(4, dtype=np.int32), devices),
@@ -120,7 +113,7 @@ class RobustnessTest(parameterized.TestCase):
     }
     if method == 'peeraid':
       overrides['optimizer.peer.decay_epochs'] = (7,)
-    for role, by in config_lib.TEACHERS.get(method, {}).items():
+    for role, by in methods.facts(method).teachers.items():
       if method == 'agkd_bml':
         # A network of its own, with a map of more than one pixel.
         short = tuple(f'{k}={v!r}' for k, v in overrides.items())

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from absl.testing import absltest
 
-from peeraid_jax import checkpoint, data, torch_io
+from peeraid_jax import data, torch_io
+from peeraid_jax.training import checkpoint
 from tests import command
 from tests.command import OVERRIDES, ROOT
 

@@ -1,1 +1,1 @@
-"""What our software is measured against, in the same run."""
+"""Benchmarks: time and memory of our programs, beside others where possible."""

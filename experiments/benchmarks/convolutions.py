@@ -1,10 +1,11 @@
-"""Convolutions on a CPU: the stock ones, and the forms of `cpu_conv`.
+"""Convolutions on a CPU: XLA's stock ones, and the forms of `cpu_conv`.
 
 python -m experiments.benchmarks.convolutions
 
-Forward, gradient of the images and gradient of the kernel of layers that a
-ResNet-18 has, in turns, by one core, as each of a CPU's virtual devices has
-one. What was measured goes to experiments/results/benchmarks/convolutions.json.
+Measures forward pass, gradient of the images and gradient of the kernel for
+layers of a ResNet-18. Both kinds take turns on one core, because each virtual
+device of a CPU has one. Results go to
+experiments/results/benchmarks/convolutions.json.
 """
 
 import os
@@ -14,13 +15,15 @@ import time
 import jax
 from absl import app, flags
 
-from experiments.benchmarks import filed
+from experiments.benchmarks import result_files, timing
 from peeraid_jax.models import cpu_conv
 
-_ROUNDS = flags.DEFINE_integer('rounds', 15, 'of each')
-_OUT = flags.DEFINE_string('out', filed.default('convolutions'), 'the result')
+_ROUNDS = flags.DEFINE_integer('rounds', 15, 'measurements of each')
+_OUT = flags.DEFINE_string(
+  'out', result_files.default('convolutions'), 'the result file'
+)
 
-# batch, height and width, channels in, out, kernel, stride
+# batch, height and width, channels in, channels out, kernel size, stride
 LAYERS = (
   (32, 32, 3, 16, 3, 1),
   (32, 32, 16, 16, 3, 1),
@@ -37,7 +40,16 @@ LAYERS = (
 
 
 def passes(function, stride: int, size: int):
-  """Returns name -> compiled (images, kernel, gradient) -> array."""
+  """Returns the compiled passes of a convolution.
+
+  Args:
+    function: `cpu_conv.stock` or `cpu_conv.conv`.
+    stride: of the convolution.
+    size: of the kernel.
+
+  Returns:
+    Name of the pass -> (images, kernel, gradient of the output) -> array.
+  """
   pad = size // 2
   settings = (stride, stride), ((pad, pad), (pad, pad)), 1
   apply = lambda x, k: function(x, k, *settings)
@@ -53,7 +65,7 @@ def passes(function, stride: int, size: int):
 
 
 def measure(batch, side, inputs, outputs, size, stride) -> dict:
-  """Returns pass -> seconds of both and how much faster ours is."""
+  """Measures a layer; returns name of a pass -> seconds and their ratio."""
   keys = jax.random.split(jax.random.key(0), 3)
   out = side // stride
   arguments = (
@@ -61,37 +73,31 @@ def measure(batch, side, inputs, outputs, size, stride) -> dict:
     jax.random.normal(keys[1], (size, size, inputs, outputs)),
     jax.random.normal(keys[2], (batch, out, out, outputs)),
   )
-  both = {
+  kinds = {
     'stock': passes(cpu_conv.stock, stride, size),
     'ours': passes(cpu_conv.conv, stride, size),
   }
-  found = {}
-  for name in both['ours']:
-    seconds = {kind: [] for kind in both}
-    for made in both.values():
-      jax.block_until_ready(made[name](*arguments))
+  measured = {}
+  for name in kinds['ours']:
+    seconds = {kind: [] for kind in kinds}
+    # Compiles both before the first measurement.
+    for compiled in kinds.values():
+      jax.block_until_ready(compiled[name](*arguments))
     for _ in range(_ROUNDS.value):
-      for kind, made in both.items():
-        begun = time.perf_counter()
-        jax.block_until_ready(made[name](*arguments))
-        seconds[kind].append(time.perf_counter() - begun)
-    ratios = [
-      s / o for s, o in zip(seconds['stock'], seconds['ours'], strict=True)
-    ]
-    found[name] = {
+      for kind, compiled in kinds.items():
+        start = time.perf_counter()
+        jax.block_until_ready(compiled[name](*arguments))
+        seconds[kind].append(time.perf_counter() - start)
+    measured[name] = {
       'stock_seconds': statistics.median(seconds['stock']),
       'ours_seconds': statistics.median(seconds['ours']),
-      'ours_is_times_faster': {
-        'median': statistics.median(ratios),
-        'min': min(ratios),
-        'max': max(ratios),
-      },
+      'ours_is_times_faster': timing.ratios(seconds['stock'], seconds['ours']),
     }
-  return found
+  return measured
 
 
 def main(argv) -> None:
-  """Measures, prints and files."""
+  """Measures all layers on one core and writes the result file."""
   del argv
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -102,7 +108,7 @@ def main(argv) -> None:
     label += f', stride {stride}' if stride > 1 else ''
     measured[label] = measure(*layer)
     print(label, measured[label], flush=True)
-  filed.write(
+  result_files.write(
     _OUT.value,
     {
       'what': 'convolutions by one core, outside of loops',

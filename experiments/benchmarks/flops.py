@@ -1,8 +1,8 @@
-"""FLOPs and bytes of a program, in its convolutions and matrix products.
+"""Counts FLOPs and activations of a program's convolutions and products.
 
-As papers count: two per multiply-add, the zeros of a padding included, those
-between the rows of a strided convolution's gradient not, and nothing for what
-is done element by element.
+Follows the convention of papers. A multiply-add counts as two FLOPs. Padding
+zeros count; the zeros that a strided convolution's gradient puts between rows
+do not. Element-wise work counts nothing.
 """
 
 import math
@@ -11,49 +11,55 @@ from typing import Any
 import jax
 from jax.interpreters import partial_eval as pe
 
-from peeraid_jax.models import layers
+from peeraid_jax import nets
 
 
-def _convolution(eqn) -> float:
+def _convolution_flops(eqn) -> float:
+  """FLOPs of a convolution's equation."""
   out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
   numbers = eqn.params['dimension_numbers'].rhs_spec
-  # Per output value: input channels of a group times the kernel's places, of
-  # which a dilated input leaves a part.
-  inside = math.prod(kernel) // kernel[numbers[0]]
-  return 2.0 * math.prod(out) * inside / math.prod(eqn.params['lhs_dilation'])
+  # An output value sums over the kernel's positions and the input channels of
+  # its group. In a dilated input only one position in `dilation` is not zero.
+  terms = math.prod(kernel) // kernel[numbers[0]]
+  return 2.0 * math.prod(out) * terms / math.prod(eqn.params['lhs_dilation'])
 
 
-def _product(eqn) -> float:
+def _product_flops(eqn) -> float:
+  """FLOPs of a matrix product's equation."""
   (contracted, _), _ = eqn.params['dimension_numbers']
   left = eqn.invars[0].aval.shape
-  inside = math.prod(left[axis] for axis in contracted)
-  return 2.0 * math.prod(eqn.outvars[0].aval.shape) * inside
+  terms = math.prod(left[axis] for axis in contracted)
+  return 2.0 * math.prod(eqn.outvars[0].aval.shape) * terms
 
 
-_COUNTED = {'conv_general_dilated': _convolution, 'dot_general': _product}
+_FLOPS = {
+  'conv_general_dilated': _convolution_flops,
+  'dot_general': _product_flops,
+}
 
 
 def _activations(eqn) -> float:
-  """Values that enter and leave, without the kernel."""
+  """Number of values in an equation's first input and its output."""
   shapes = (eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape)
   return float(sum(map(math.prod, shapes)))
 
 
-_ACTIVATIONS = dict.fromkeys(_COUNTED, _activations)
+_ACTIVATIONS = dict.fromkeys(_FLOPS, _activations)
 
 
-def _inside(value: Any):
-  """Yields the programs in an equation's parameter."""
-  if hasattr(value, 'eqns'):
-    yield value
-  elif hasattr(value, 'jaxpr'):
-    yield from _inside(value.jaxpr)
-  elif isinstance(value, tuple | list):
-    for item in value:
-      yield from _inside(item)
+def _subprograms(parameter: Any):
+  """Yields the programs inside an equation's parameter."""
+  if hasattr(parameter, 'eqns'):
+    yield parameter
+  elif hasattr(parameter, 'jaxpr'):
+    yield from _subprograms(parameter.jaxpr)
+  elif isinstance(parameter, tuple | list):
+    for item in parameter:
+      yield from _subprograms(item)
 
 
-def _count(program, costs) -> float:
+def _sum_costs(program, costs) -> float:
+  """Sums `costs` (primitive's name -> function of equation) over a program."""
   total = 0.0
   for eqn in program.eqns:
     name = eqn.primitive.name
@@ -61,33 +67,48 @@ def _count(program, costs) -> float:
       total += costs[name](eqn)
       continue
     times = eqn.params.get('length', 1) if name == 'scan' else 1
-    for value in eqn.params.values():
-      total += times * sum(_count(inner, costs) for inner in _inside(value))
+    for parameter in eqn.params.values():
+      total += times * sum(
+        _sum_costs(inner, costs) for inner in _subprograms(parameter)
+      )
   return total
 
 
 def count(function, *arguments) -> float:
-  """Returns the FLOPs of a call; a while loop's body counts once.
+  """Returns the FLOPs of a call; the body of a while loop counts once.
 
   Args:
-    function: traceable by JAX.
-    *arguments: arrays, or their shapes.
+    function: traceable by JAX. A network that it calls, and that is not among
+      the arguments, needs convolutions='stock'.
+    *arguments: pytrees of arrays or their shapes, and of `nets.Net`, which are
+      counted with stock convolutions.
   """
-  return _count(_needed(function, *arguments), _COUNTED)
+  return _sum_costs(_traced(function, *arguments), _FLOPS)
 
 
 def activations(function, *arguments) -> float:
   """Returns how many values convolutions and products read and write.
 
-  Kernels are not among them. Arguments are those of `count`.
+  Kernels do not count. The arguments are those of `count`.
   """
-  return _count(_needed(function, *arguments), _ACTIVATIONS)
+  return _sum_costs(_traced(function, *arguments), _ACTIVATIONS)
 
 
-def _needed(function, *arguments):
-  with layers.stock_convolutions():
-    # A function of its own: JAX remembers how it traced another one.
-    program = jax.make_jaxpr(lambda *a: function(*a))(*arguments).jaxpr
-  # Without the weight gradients of an attack, which the compiler drops.
+def _with_stock_convolutions(leaf):
+  """Returns a net whose convolutions can be counted; other leaves unchanged."""
+  if not isinstance(leaf, nets.Net):
+    return leaf
+  return leaf.replace(module=leaf.module.clone(convolutions='stock'))
+
+
+def _traced(function, *arguments):
+  """Returns the program of a call without unused parts."""
+  arguments = jax.tree.map(
+    _with_stock_convolutions,
+    arguments,
+    is_leaf=lambda leaf: isinstance(leaf, nets.Net),
+  )
+  program = jax.make_jaxpr(function)(*arguments).jaxpr
+  # The compiler drops unused results, such as an attack's weight gradients.
   needed, _ = pe.dce_jaxpr(program, [True] * len(program.outvars))
   return needed

@@ -1,4 +1,7 @@
-"""Batch norm in eval mode as a part of the convolution before it."""
+"""Folds batch norm in eval mode into the kernel of the convolution before it.
+
+One of the levers (`levers.py`): it saves passes over the feature maps.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,44 +9,46 @@ from flax import traverse_util
 
 from peeraid_jax import nets
 
-_EPSILON = 1e-5
-# Names of a convolution and of the batch norm that reads it. In
-# pre-activation blocks another one does.
-_PAIRS = {
+_EPSILON = 1e-5  # of the networks' batch norm
+# Convolution -> the batch norm that reads its output, in ResNets.
+_NORM_AFTER = {
   'stem_conv': 'stem_norm',
   'shortcut_conv': 'shortcut_norm',
   'conv1': 'norm1',
   'conv2': 'norm2',
   'conv3': 'norm3',
 }
-_PRE_ACTIVATION_PAIRS = {'conv1': 'norm2'}
+# The same in pre-activation blocks.
+_PRE_ACTIVATION_NORM_AFTER = {'conv1': 'norm2'}
 
 
 def pairs(params) -> dict[tuple, tuple]:
-  """Returns path of a convolution -> path of its batch norm."""
+  """Returns path of a convolution -> path of the batch norm after it."""
   paths = {path[:-1] for path in traverse_util.flatten_dict(params)}
-  known = _PAIRS if ('stem_norm',) in paths else _PRE_ACTIVATION_PAIRS
+  norm_after = (
+    _NORM_AFTER if ('stem_norm',) in paths else _PRE_ACTIVATION_NORM_AFTER
+  )
   return {
-    path: (*path[:-1], known[path[-1]])
+    path: (*path[:-1], norm_after[path[-1]])
     for path in paths
-    if path[-1] in known and (*path[:-1], known[path[-1]]) in paths
+    if path[-1] in norm_after and (*path[:-1], norm_after[path[-1]]) in paths
   }
 
 
 class Folded(nets.Net):
-  """A network whose `eval` scales kernels instead of their results.
+  """A network whose `eval` scales kernels instead of feature maps.
 
-  Of ResNets all norms after convolutions; of WideResNets and pre-activation
-  ones the second of each block.
+  Folds every norm that follows a convolution directly: all norms of ResNets,
+  the second norm of each block of WideResNets and pre-activation ResNets.
   """
 
   @classmethod
   def of(cls, net: nets.Net) -> 'Folded':
-    """Returns the same network, so computed."""
+    """Returns a folded version of a network, with the same variables."""
     return cls(net.params, net.batch_stats, net.module, net.temperature)
 
   def eval(self, images):
-    """As of `nets.Net`."""
+    """Computes the network in eval mode; see `nets.Net.eval`."""
     params = traverse_util.flatten_dict(self.params)
     stats = traverse_util.flatten_dict(self.batch_stats)
     shifts = {}
@@ -54,7 +59,8 @@ class Folded(nets.Net):
         params[*conv, 'kernel'] * scale[None, None, None]
       )
 
-    def shifted(call, args, kwargs, context):
+    def shift_only(call, args, kwargs, context):
+      """Replaces a folded norm by the addition of its shift."""
       shift = shifts.get(context.module.path)
       if shift is None:
         return call(*args, **kwargs)
@@ -64,6 +70,6 @@ class Folded(nets.Net):
       'params': traverse_util.unflatten_dict(params),
       'batch_stats': self.batch_stats,
     }
-    with nn.intercept_methods(shifted):
+    with nn.intercept_methods(shift_only):
       output = self.module.apply(variables, images, train=False)
     return self._cooled(output)

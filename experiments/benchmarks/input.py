@@ -1,11 +1,12 @@
-"""Images per second that the host reads, against what a device needs.
+"""Images per second that the host reads, beside what the step needs.
 
 python -m experiments.benchmarks.input --zip=tiny-imagenet-200.zip
 
-TinyImageNet as it is streamed (64x64, prepared), and photographs of ImageNet's
-usual size (500x375 JPEGs, made from scikit-learn's two) with random resized
-crops of 224x224; with 1, 2, 4, ... threads. And a training run on the former:
-how long its steps wait for their batch. What was measured goes to
+Reads two kinds of images with 1, 2, 4 and 16 threads: TinyImageNet as a run
+streams it (64x64, from prepared files), and photographs of ImageNet's usual
+size (JPEGs of 500x375, cut from scikit-learn's two) with random resized crops
+of 224x224. Also trains on streamed TinyImageNet and measures how long the
+steps wait for their batches. Results go to
 experiments/results/benchmarks/input.json.
 """
 
@@ -20,45 +21,56 @@ from absl import app, flags
 from PIL import Image
 
 from experiments import scaling
-from experiments.benchmarks import filed, flops
-from peeraid_jax import build, data, models, train
+from experiments.benchmarks import flops, result_files
+from peeraid_jax import data, models
+from peeraid_jax.config import dataset
 from peeraid_jax.data import folder, stored
+from peeraid_jax.runtime import parallel
+from peeraid_jax.training import build, feed
+from peeraid_jax.training import step as step_lib
 
 _ZIP = flags.DEFINE_string('zip', None, 'tiny-imagenet-200.zip', required=True)
-_SECONDS = flags.DEFINE_float('seconds', 5.0, 'of each measurement')
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'of each')
-_THREADS = flags.DEFINE_list('threads', ['1', '2', '4', '16'], 'to try')
-_OUT = flags.DEFINE_string('out', filed.default('input'), 'the result')
+_SECONDS = flags.DEFINE_float('seconds', 5.0, 'length of a measurement')
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'measurements of each')
+_THREADS = flags.DEFINE_list('threads', ['1', '2', '4', '16'], 'to measure')
+_OUT = flags.DEFINE_string(
+  'out', result_files.default('input'), 'the result file'
+)
 
 BATCH = 128
 
 
 def rate(images: data.Stored, crop: stored.Crop | None) -> float:
-  """Returns images per second, after the first batches."""
+  """Returns images per second, after the first batch."""
   rng = np.random.default_rng(0)
   rows = rng.integers(0, len(images), (10_000, BATCH))
-  read = images.batches(rows, crop=crop)
-  next(read)
-  begun, count = time.perf_counter(), 0
-  while time.perf_counter() - begun < _SECONDS.value:
-    next(read)
+  reader = images.batches(rows, crop=crop)
+  next(reader)
+  start, count = time.perf_counter(), 0
+  while time.perf_counter() - start < _SECONDS.value:
+    next(reader)
     count += 1
-  seconds = time.perf_counter() - begun
-  read.close()
+  seconds = time.perf_counter() - start
+  reader.close()
   return count * BATCH / seconds
 
 
-def rates(make, crop: stored.Crop | None) -> dict:
-  """Returns threads -> images per second, measured in turns."""
-  found = {int(threads): [] for threads in _THREADS.value}
+def rates(open_images, crop: stored.Crop | None) -> dict:
+  """Returns threads -> images per second of each round, in turns.
+
+  Args:
+    open_images: number of threads -> `data.Stored`.
+    crop: random resized crop, or None.
+  """
+  rounds = {int(threads): [] for threads in _THREADS.value}
   for _ in range(_ROUNDS.value):
-    for threads, values in found.items():
-      values.append(rate(make(threads), crop))
-  return found
+    for threads, values in rounds.items():
+      values.append(rate(open_images(threads), crop))
+  return rounds
 
 
-def photographs(where: pathlib.Path) -> stored.Source:
-  """500x375 JPEGs of quality 90: parts of scikit-learn's photographs."""
+def photographs(parent: pathlib.Path) -> stored.Source:
+  """Writes 32 JPEGs of 500x375, quality 90, cut from two photographs."""
   from sklearn import datasets
 
   rng = np.random.default_rng(0)
@@ -68,7 +80,7 @@ def photographs(where: pathlib.Path) -> stored.Source:
       int(rng.integers(0, side - part + 1))
       for side, part in zip(whole.shape, (375, 500), strict=False)
     )
-    path = where / f'{number}.jpg'
+    path = parent / f'{number}.jpg'
     image = Image.fromarray(whole[top : top + 375, left : left + 500])
     image.save(path, quality=90)
     paths.append(path)
@@ -76,8 +88,11 @@ def photographs(where: pathlib.Path) -> stored.Source:
 
 
 def needed() -> dict:
-  """Images per second of PeerAiD's step, ResNet-18 at 64x64, computed."""
-  module = models.create('resnet18', num_classes=200)
+  """Returns machine -> images per second that PeerAiD's step would consume.
+
+  Computed by the cost model of `scaling`, for a ResNet-18 at 64x64.
+  """
+  module = models.create('resnet18', num_classes=200, convolutions='stock')
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
   variables = jax.eval_shape(module.init, jax.random.key(0), images)
   forward = flops.count(
@@ -90,7 +105,7 @@ def needed() -> dict:
 
 
 def waiting(data_dir: str) -> dict:
-  """Trains a narrow ResNet-18 for some steps; how long do they wait?"""
+  """Trains a narrow ResNet-18 on streamed images; measures the waiting."""
   from configs import tinyimagenet
 
   config = tinyimagenet.get_config()
@@ -98,59 +113,58 @@ def waiting(data_dir: str) -> dict:
   config.attack.steps = 1
   config.data.dir, config.data.stream = data_dir, True
   config.train.batch_size = BATCH
-  splits = build.splits(config)
-  with tempfile.TemporaryDirectory() as workdir:
-    state, _ = train.initial_state(config, workdir)
-    trainer = train._Trainer(config, workdir, splits.train, None)
-    feed = trainer.feed(0, 0)
-    waits, steps = [], []
-    for _ in range(12):
-      begun = time.perf_counter()
-      batch = next(feed)
-      waited = time.perf_counter() - begun
-      state, values = trainer.step_fn(
-        state, batch, trainer.resident, trainer.train_key
-      )
-      jax.block_until_ready(values)
-      waits.append(waited)
-      steps.append(time.perf_counter() - begun)
-    feed.close()
-  # The first ones compile, and fill what is read ahead.
-  share = sum(waits[3:]) / sum(steps[3:])
+  train = dataset.splits(config).train
+  plan = build.plan(config, examples=len(train.labels))
+  state = parallel.replicate(build.initial_state(plan))
+  step_fn = step_lib.map_train_step(build.train_step(plan))
+  resident = parallel.replicate(build.resident(plan, train))
+  key = jax.random.key(config.seed)
+  batches = feed.feed(config, train, 0, feed.TRAINING)
+  waits, steps = [], []
+  for _ in range(12):
+    start = time.perf_counter()
+    batch = next(batches)
+    waits.append(time.perf_counter() - start)
+    state, values = step_fn(state, batch, resident, key)
+    jax.block_until_ready(values)
+    steps.append(time.perf_counter() - start)
+  batches.close()
+  # Leaves out the first steps: they compile, and fill the read-ahead buffer.
   return {
     'network': 'resnet18 of width 8, one attack step, 64x64',
     'images_per_second': BATCH / statistics.mean(steps[3:]),
-    'share_of_time_waiting': share,
+    'share_of_time_waiting': sum(waits[3:]) / sum(steps[3:]),
   }
 
 
 def main(argv) -> None:
-  """Measures, prints and files."""
+  """Measures everything and writes the result file."""
   del argv
-  with tempfile.TemporaryDirectory() as where:
+  with tempfile.TemporaryDirectory() as parent:
     load = lambda threads: data.load(
       'tinyimagenet',
       split='train',
-      data_dir=where,
+      data_dir=parent,
       source=_ZIP.value,
       stream=True,
       threads=threads,
     )
+    # Prepares the data set.
     load(1)
-    tiny = rates(lambda threads: load(threads).images, None)
-    source = photographs(pathlib.Path(where))
-    make = lambda threads: data.Stored(
+    tinyimagenet = rates(lambda threads: load(threads).images, None)
+    source = photographs(pathlib.Path(parent))
+    open_photographs = lambda threads: data.Stored(
       source, np.arange(32), 224, threads=threads
     )
-    imagenet = rates(make, stored.Crop((0.08, 1.0), (0, 0)))
-    waited = waiting(where)
+    imagenet = rates(open_photographs, stored.Crop((0.08, 1.0), (0, 0)))
+    training = waiting(parent)
   measured = {
-    'tinyimagenet_64': tiny,
+    'tinyimagenet_64': tinyimagenet,
     'photographs_500x375_to_224': imagenet,
-    'training': waited,
+    'training': training,
   }
   print(measured)
-  filed.write(
+  result_files.write(
     _OUT.value,
     {
       'what': 'images per second that the host decodes, crops and stacks',

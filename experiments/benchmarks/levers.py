@@ -1,7 +1,8 @@
-"""What may make the step faster: how it is computed or compiled, not what.
+"""Variants of the step that compute the same, but may run faster.
 
-Those that are flags of XLA's GPU compiler mean nothing elsewhere. Precision
-and batch are settings of `step`, not levers.
+A lever changes how the step is computed or compiled. Precision and batch size
+are not levers: they are settings of the benchmark `step`. Levers with XLA
+flags concern the GPU compiler only.
 """
 
 import contextlib
@@ -12,7 +13,10 @@ from unittest import mock
 
 
 def _folded(step, arguments):
-  """Batch norm in eval mode, which is the attack's, folded into kernels."""
+  """Folds batch norm into kernels where a network runs in eval mode.
+
+  That is the case in the attack.
+  """
   from experiments.benchmarks import folding
 
   state, *rest = arguments
@@ -21,22 +25,29 @@ def _folded(step, arguments):
 
 
 def _remapped(step, arguments, *, donate=(0,), steps=1):
-  """The step mapped anew, the state donated or not, several in a program."""
+  """Maps the step over the devices anew.
+
+  Args:
+    step: from `step.map_train_step`.
+    arguments: of the step.
+    donate: positions of the arguments whose buffers the output may reuse.
+    steps: training steps of one call.
+  """
   import jax
 
-  from peeraid_jax import parallel
+  from peeraid_jax.runtime import parallel
 
-  inner = step.__wrapped__
+  one_step = step.__wrapped__
 
-  def several(state, *rest):
+  def several_steps(state, *rest):
     def body(state, _):
-      return inner(state, *rest)
+      return one_step(state, *rest)
 
     state, values = jax.lax.scan(body, state, length=steps)
     return state, jax.tree.map(lambda v: v[-1], values)
 
   mapped = parallel.pmap(
-    several if steps > 1 else inner,
+    several_steps if steps > 1 else one_step,
     split=(False, True, False, False),
     out=False,
     donate=donate,
@@ -45,7 +56,7 @@ def _remapped(step, arguments, *, donate=(0,), steps=1):
 
 
 def _unrolled():
-  """Every scan written out while the step is traced: the attack's steps."""
+  """Returns a context in which every scan is unrolled, the attack's too."""
   import jax
 
   scan = jax.lax.scan
@@ -59,11 +70,11 @@ class Lever:
   """A way to compute the step.
 
   Attributes:
-    what: in words.
-    flags: XLA's.
-    steps: taken by one call.
-    apply: (step, its arguments) -> other ones.
-    tracing: the context that the step is traced in.
+    what: description for the page.
+    flags: XLA flags.
+    steps: training steps of one call.
+    apply: (step, its arguments) -> (changed step, changed arguments).
+    tracing: makes the context in which the step is traced.
   """
 
   what: str
@@ -73,7 +84,7 @@ class Lever:
   tracing: Callable = contextlib.nullcontext
 
 
-NONE = Lever('as it is')
+NONE = Lever('unchanged')
 LEVERS = {
   'folded': Lever("batch norm folded into the attack's kernels", apply=_folded),
   'not_donated': Lever(
@@ -84,7 +95,7 @@ LEVERS = {
     steps=4,
     apply=functools.partial(_remapped, steps=4),
   ),
-  'unrolled': Lever('loops written out', tracing=_unrolled),
+  'unrolled': Lever('loops unrolled', tracing=_unrolled),
   'no_command_buffers': Lever(
     'no command buffers (CUDA graphs)', '--xla_gpu_enable_command_buffer='
   ),
@@ -93,10 +104,10 @@ LEVERS = {
     '--xla_gpu_enable_latency_hiding_scheduler=true',
   ),
   'no_autotuning': Lever(
-    'convolutions and products not tuned', '--xla_gpu_autotune_level=0'
+    'no autotuning of convolutions and products', '--xla_gpu_autotune_level=0'
   ),
   'no_triton': Lever(
-    "products by cuBLAS, none by XLA's own code",
+    "products by cuBLAS, none by XLA's Triton kernels",
     '--xla_gpu_enable_triton_gemm=false',
   ),
 }

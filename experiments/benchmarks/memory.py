@@ -1,27 +1,28 @@
-"""Memory and work of PeerAiD's step on large networks, by compiling it.
+"""Memory and FLOPs of PeerAiD's step on large networks, by compiling it.
 
 python -m experiments.benchmarks.memory [--batch_size=128] [--only=REGEX]
 
-Compiles the step for one device and runs nothing: XLA's buffer assignment
-says how much memory it needs at once, the program how many FLOPs it has. What
-was found goes to experiments/results/benchmarks/memory.json, one entry per
-setting; those that are there are kept.
+Compiles the step for one device and runs nothing. The memory is what XLA's
+buffer assignment plans; the FLOPs are counted in the program. Results go to
+experiments/results/benchmarks/memory.json, one entry per setting; settings
+that have an entry already are skipped.
 """
 
 import json
-import pathlib
 import re
 import time
 
 from absl import app, flags
 
-from experiments.benchmarks import filed, programs
-from peeraid_jax import results as results_lib
+from experiments.benchmarks import programs, result_files
+from peeraid_jax.runtime import results
 
 _BATCH = flags.DEFINE_integer('batch_size', 128, 'images of a step')
-_ONLY = flags.DEFINE_string('only', '', 'settings that match')
+_ONLY = flags.DEFINE_string('only', '', 'measure settings that match this')
 _DTYPE = flags.DEFINE_string('dtype', 'float32', "or 'bfloat16'")
-_OUT = flags.DEFINE_string('out', filed.default('memory'), 'the result')
+_OUT = flags.DEFINE_string(
+  'out', result_files.default('memory'), 'the result file'
+)
 
 # (network, microbatches, rematerialisation)
 SETTINGS = (
@@ -36,11 +37,14 @@ SETTINGS = (
   ('wideresnet70x16', 8, True),
 )
 
+# The data set is an argument of the step, but not part of the state.
+_DATA_BYTES = 50_000 * (32 * 32 * 3 + 4)
 
-def measure(name: str, microbatches: int, remat: bool) -> dict:
-  """Returns what the compiler says of one step, in bytes and FLOPs."""
+
+def measure(network: str, microbatches: int, remat: bool) -> dict:
+  """Compiles one step; returns its memory in bytes, and its FLOPs."""
   config = programs.config(
-    name,
+    network,
     **{
       'model.remat': remat,
       'train.microbatches': microbatches,
@@ -48,18 +52,18 @@ def measure(name: str, microbatches: int, remat: bool) -> dict:
       'dtype': _DTYPE.value,
     },
   )
-  made, arguments = programs.abstract(config)
-  begun = time.perf_counter()
-  compiled = made.lower(*arguments).compile()
-  seconds = time.perf_counter() - begun
+  step, arguments = programs.abstract(config)
+  start = time.perf_counter()
+  compiled = step.lower(*arguments).compile()
+  seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
   return {
-    'network': name,
+    'network': network,
     'batch_size': _BATCH.value,
     'microbatches': microbatches,
     'remat': remat,
     'dtype': config.dtype,
-    'state_bytes': memory.argument_size_in_bytes - 50_000 * (32 * 32 * 3 + 4),
+    'state_bytes': memory.argument_size_in_bytes - _DATA_BYTES,
     'temporary_bytes': memory.temp_size_in_bytes,
     'flops_per_image': programs.flops_per_image(config),
     'compile_seconds': seconds,
@@ -67,25 +71,24 @@ def measure(name: str, microbatches: int, remat: bool) -> dict:
 
 
 def main(argv) -> None:
-  """Measures what is not in the result yet."""
+  """Measures the settings that are not in the result file yet."""
   del argv
-  out = pathlib.Path(_OUT.value)
-  found = json.loads(out.read_text())['measured'] if out.exists() else {}
-  for name, microbatches, remat in SETTINGS:
-    label = f'{name}, {_BATCH.value} images, {_DTYPE.value}'
+  measured = result_files.read(_OUT.value)
+  for network, microbatches, remat in SETTINGS:
+    label = f'{network}, {_BATCH.value} images, {_DTYPE.value}'
     label += f', {microbatches} microbatches' if microbatches > 1 else ''
     label += ', remat' if remat else ''
-    if label in found or not re.search(_ONLY.value, label):
+    if label in measured or not re.search(_ONLY.value, label):
       continue
-    found[label] = measure(name, microbatches, remat) | {
-      'commit': results_lib.commit()
+    measured[label] = measure(network, microbatches, remat) | {
+      'commit': results.commit()
     }
-    print(label, json.dumps(found[label]), flush=True)
-    filed.write(
+    print(label, json.dumps(measured[label]), flush=True)
+    result_files.write(
       _OUT.value,
       {
         'what': "memory of PeerAiD's compiled step; nothing was run",
-        'measured': found,
+        'measured': measured,
       },
     )
 

@@ -1,4 +1,4 @@
-"""The compiled step of a config, with random images, for benchmarks."""
+"""PeerAiD's compiled step with random images, for benchmarks and guards."""
 
 import jax
 import jax.numpy as jnp
@@ -6,71 +6,80 @@ import ml_collections
 import numpy as np
 
 from experiments.benchmarks import flops
-from peeraid_jax import build, parallel, step
-from peeraid_jax.data import batches, facts
+from peeraid_jax.data import batches
+from peeraid_jax.runtime import parallel
+from peeraid_jax.training import build, step
 
 
 def config(
   network: str, width: int = 64, **choices
 ) -> ml_collections.ConfigDict:
-  """Returns PeerAiD's config for CIFAR-10 with both networks alike."""
-  from configs import cifar10
-
-  made = cifar10.get_config(f'student={network},peer={network}')
-  made.model.width = width
-  made.update_from_flattened_dict(choices)
-  return made
-
-
-def abstract(made: ml_collections.ConfigDict, examples: int = 50_000):
-  """Returns a step for one device, and shapes to compile it for.
+  """Returns PeerAiD's config for CIFAR-10.
 
   Args:
-    made: the config of a run.
-    examples: of the data set that lies on the device.
+    network: architecture of both student and peer.
+    width: their base width.
+    **choices: field, such as 'train.batch_size' -> value.
   """
-  shape = facts.of(made.data).shape
+  from configs import cifar10
+
+  config = cifar10.get_config(f'student={network},peer={network}')
+  config.model.width = width
+  config.update_from_flattened_dict(choices)
+  return config
+
+
+def abstract(config: ml_collections.ConfigDict, examples: int = 50_000):
+  """Returns a step for one device, and the shapes of its arguments.
+
+  Nothing is computed or allocated; it can be compiled and analysed.
+
+  Args:
+    config: of a run.
+    examples: size of the data set, which is stored on the device.
+  """
+  plan = build.plan(config, examples=examples)
   data = batches.Resident(
-    jax.ShapeDtypeStruct((examples, *shape), jnp.uint8),
+    jax.ShapeDtypeStruct((examples, *plan.image_shape), jnp.uint8),
     jax.ShapeDtypeStruct((examples,), jnp.int32),
   )
-  parts = made.train.microbatches
-  each = (made.train.batch_size // parts,)
+  parts = config.train.microbatches
+  per_part = (config.train.batch_size // parts,)
   row = jax.ShapeDtypeStruct(
-    (1, *((parts,) if parts > 1 else ()), *each), jnp.int32
+    (1, *((parts,) if parts > 1 else ()), *per_part), jnp.int32
   )
   arguments = (
-    jax.eval_shape(lambda: build.state(made)),
+    jax.eval_shape(lambda: build.initial_state(plan)),
     batches.Rows(row, row),
     data,
     jax.eval_shape(lambda: jax.random.key(0)),
   )
-  compiled = step.compile_train_step(
-    build.train_step(made, 391), devices=jax.devices()[:1]
+  mapped = step.map_train_step(
+    build.train_step(plan), devices=jax.devices()[:1]
   )
-  return compiled, arguments
+  return mapped, arguments
 
 
-def flops_per_image(made: ml_collections.ConfigDict) -> float:
-  """Returns the work of a step, as `flops.count` counts, by one device."""
-  function, arguments = abstract(made)
-  return flops.count(function, *arguments) / made.train.batch_size
+def flops_per_image(config: ml_collections.ConfigDict) -> float:
+  """Returns the FLOPs of a step per image, as `flops.count` counts them."""
+  function, arguments = abstract(config)
+  return flops.count(function, *arguments) / config.train.batch_size
 
 
-def concrete(made: ml_collections.ConfigDict):
+def concrete(config: ml_collections.ConfigDict):
   """Returns a step for all devices, and arguments with random images."""
-  size = made.train.batch_size
+  size = config.train.batch_size
+  plan = build.plan(config, examples=size)
   rng = np.random.default_rng(0)
-  shape = facts.of(made.data).shape
   data = batches.Resident(
-    rng.integers(0, 256, (size, *shape), dtype=np.uint8),
+    rng.integers(0, 256, (size, *plan.image_shape), dtype=np.uint8),
     rng.integers(0, 10, size).astype(np.int32),
   )
   rows = parallel.split(np.arange(size, dtype=np.int32))
   arguments = (
-    parallel.replicate(build.state(made)),
+    parallel.replicate(build.initial_state(plan)),
     batches.Rows(rows, rows),
     parallel.replicate(data),
     jax.random.key(0),
   )
-  return step.compile_train_step(build.train_step(made, 1)), arguments
+  return step.map_train_step(build.train_step(plan)), arguments

@@ -1,7 +1,7 @@
-"""Sides of a comparison: processes that take PeerAiD's step, in turns.
+"""Sides of a comparison: processes that take PeerAiD's step in turns.
 
-Each side is a process of its own that takes steps when it is told to, one
-process at a time: A B C A B C.
+Each side is a process of its own, so that each framework is alone in its
+process. Only one side computes at a time: A, B, C, A, B, C.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import time
 
 from absl import logging
 
-from experiments.benchmarks import levers
+from experiments.benchmarks import levers, timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,14 @@ class Job:
   """One side of a comparison.
 
   Attributes:
-    side: 'ours', a lever of `levers`, or a variant of `torch_step`.
-    network, width: the network; a WideResNet has its own width.
+    side: 'ours', a key of `levers.LEVERS`, or one of `torch_step.VARIANTS`.
+    network: architecture of student and peer.
+    width: base width of a ResNet; a WideResNet's name contains its width.
     batch: images of a step.
     dtype: of the networks' computation.
     attack_steps: of PGD.
-    devices: GPUs, or virtual ones of a CPU; 0 takes as many as a run would.
+    devices: number of GPUs, or of virtual devices of a CPU; 0 takes as many
+      as a training run would.
   """
 
   side: str
@@ -55,43 +57,48 @@ def config(job: Job):
   )
 
 
-def _ours(job: Job):
-  """Returns (take a step, what is known before)."""
+def _jax_side(job: Job):
+  """Compiles our step.
+
+  Returns:
+    (a function that takes a step and returns its loss, facts about the
+    compiled program).
+  """
   import jax
 
   from experiments.benchmarks import programs
-  from peeraid_jax import parallel
+  from peeraid_jax.runtime import parallel
 
-  # As a run does.
+  # Divides a CPU into virtual devices, as a training run does.
   parallel.use_cores((job.batch,), 32 * 32)
   lever = levers.LEVERS.get(job.side, levers.NONE)
-  made, (state, *rest) = lever.apply(*programs.concrete(config(job)))
-  begun = time.perf_counter()
+  step, (state, *rest) = lever.apply(*programs.concrete(config(job)))
+  start = time.perf_counter()
   with lever.tracing():
-    lowered = made.lower(state, *rest)
+    lowered = step.lower(state, *rest)
   traced = time.perf_counter()
   compiled = lowered.compile()
-  ended = time.perf_counter()
-  known = {
+  end = time.perf_counter()
+  facts = {
     'devices': jax.device_count(),
-    'trace_seconds': traced - begun,
-    'compile_seconds': ended - traced,
+    'trace_seconds': traced - start,
+    'compile_seconds': end - traced,
     'temporary_bytes': compiled.memory_analysis().temp_size_in_bytes,
     'flags': os.environ.get('XLA_FLAGS', ''),
     'steps_per_call': lever.steps,
   }
-  kept = [state]
 
   def take():
-    kept[0], values = compiled(kept[0], *rest)
+    nonlocal state
+    state, values = compiled(state, *rest)
     jax.block_until_ready(values)
     return float(values['loss'])
 
-  return take, known
+  return take, facts
 
 
-def _theirs(job: Job):
-  """As `_ours`, in PyTorch."""
+def _torch_side(job: Job):
+  """Builds PyTorch's step; returns the same as `_jax_side`."""
   import torch
 
   from experiments.benchmarks import torch_step
@@ -103,7 +110,7 @@ def _theirs(job: Job):
   student, peer = (
     torch_step.network(job.network, job.width).to(device) for _ in range(2)
   )
-  made = torch_step.Step(
+  step = torch_step.Step(
     student,
     peer,
     variant,
@@ -112,69 +119,77 @@ def _theirs(job: Job):
   )
   images = torch.rand((job.batch, 3, 32, 32), device=device)
   labels = torch.randint(10, (job.batch,), device=device)
-  known = {
+  facts = {
     'threads': torch.get_num_threads(),
     'tf32': torch.backends.cudnn.allow_tf32,
     'torch': torch.__version__,
     **dataclasses.asdict(variant),
   }
-  return lambda: float(made(images, labels)), known
+  return lambda: float(step(images, labels)), facts
 
 
-def _memory() -> int:
-  """Returns the most bytes that this process has held on its device."""
+def _peak_bytes() -> int:
+  """Returns the peak memory of this process on its device."""
   jax, torch = (sys.modules.get(name) for name in ('jax', 'torch'))
   if jax is not None and jax.default_backend() != 'cpu':
     return jax.local_devices()[0].memory_stats()['peak_bytes_in_use']
   if torch is not None and torch.cuda.is_available():
     return torch.cuda.max_memory_allocated()
+  # `ru_maxrss` is in KiB.
   return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def work(job: Job) -> None:
-  """Takes as many calls as each line says; prints seconds of a step of each.
+  """Runs a side: the body of its process.
 
-  One more before them is not timed: it wakes what has slept while the others
-  had their turns.
+  Prints the facts about the side as one line of JSON. Then, for each line of
+  standard input, which is a number of calls, makes these calls and prints
+  another line: seconds per step of each call, loss and peak memory. One
+  untimed call precedes each turn, because threads and caches have gone idle
+  during the turns of the others.
   """
-
-  ours = job.side == 'ours' or job.side in levers.LEVERS
-  take, known = (_ours if ours else _theirs)(job)
-  each = known.get('steps_per_call', 1)
-  begun = time.perf_counter()
+  is_ours = job.side == 'ours' or job.side in levers.LEVERS
+  take, facts = (_jax_side if is_ours else _torch_side)(job)
+  steps_per_call = facts.get('steps_per_call', 1)
+  start = time.perf_counter()
   take()
-  known['first_step_seconds'] = time.perf_counter() - begun
+  facts['first_step_seconds'] = time.perf_counter() - start
   take()
-  print(json.dumps(known), flush=True)
+  print(json.dumps(facts), flush=True)
   for line in sys.stdin:
     take()
     seconds = []
     for _ in range(int(line)):
-      begun = time.perf_counter()
+      start = time.perf_counter()
       loss = take()
-      seconds.append((time.perf_counter() - begun) / each)
-    told = {'seconds': seconds, 'loss': loss, 'peak_bytes': _memory()}
-    print(json.dumps(told), flush=True)
+      seconds.append((time.perf_counter() - start) / steps_per_call)
+    turn = {'seconds': seconds, 'loss': loss, 'peak_bytes': _peak_bytes()}
+    print(json.dumps(turn), flush=True)
 
 
 class Side:
-  """A process that takes steps when it is told to."""
+  """Handle of a process that takes steps on request; see `work`.
+
+  Attributes:
+    facts: what the process has reported about its step and its last turn.
+    turns: seconds per step of each call, for each turn.
+  """
 
   def __init__(self, job: Job):
-
     environment = dict(os.environ)
     if job.devices:
       environment['JAX_NUM_CPU_DEVICES'] = str(job.devices)
       environment['CUDA_VISIBLE_DEVICES'] = ','.join(
         str(n) for n in range(job.devices)
       )
-    # Compiled anew; and the others' processes need their part of a GPU.
+    # Compilation is measured, so it must not come from the cache.
     environment['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
+    # All sides share the GPU's memory.
     environment['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
-    given = levers.LEVERS.get(job.side, levers.NONE).flags
-    if given:
-      before = environment.get('XLA_FLAGS', '')
-      environment['XLA_FLAGS'] = f'{before} {given}'.strip()
+    lever_flags = levers.LEVERS.get(job.side, levers.NONE).flags
+    if lever_flags:
+      inherited = environment.get('XLA_FLAGS', '')
+      environment['XLA_FLAGS'] = f'{inherited} {lever_flags}'.strip()
     self._process = subprocess.Popen(
       [
         sys.executable,
@@ -187,22 +202,26 @@ class Side:
       stdout=subprocess.PIPE,
       text=True,
     )
-    self.known = self._read()
+    self.facts = self._read()
     self.turns: list[list[float]] = []
 
   def _read(self) -> dict:
+    """Returns the next line of JSON that the process prints."""
     for line in self._process.stdout:
       if line.startswith('{'):
         return json.loads(line)
-    raise RuntimeError(f'a side ended: exit {self._process.wait()}')
+    status = self._process.wait()
+    raise RuntimeError(
+      f'a side ended with exit status {status}; its own message is above'
+    )
 
-  def take(self, steps: int) -> None:
-    """Has it take a turn."""
-    self._process.stdin.write(f'{steps}\n')
+  def take(self, calls: int) -> None:
+    """Makes the process take one turn of a number of calls."""
+    self._process.stdin.write(f'{calls}\n')
     self._process.stdin.flush()
-    told = self._read()
-    self.turns.append(told.pop('seconds'))
-    self.known |= told
+    turn = self._read()
+    self.turns.append(turn.pop('seconds'))
+    self.facts |= turn
 
   def end(self) -> None:
     """Ends the process."""
@@ -210,14 +229,18 @@ class Side:
     self._process.wait()
 
 
-def compare(jobs: list[Job], rounds: int, steps: int) -> dict:
-  """Returns what each side is, its seconds, and how much faster ours is.
+def compare(jobs: list[Job], rounds: int, calls: int) -> dict:
+  """Measures several sides in turns.
 
   Args:
-    jobs: ours first.
+    jobs: the sides; ours first.
     rounds: turns of each side.
-    steps: of a turn; the median of all is a side's, the ratios are those of
-      the medians of each round.
+    calls: of a turn.
+
+  Returns:
+    Name of a side -> its facts, seconds of all turns, images per second (from
+    the median of the turns' medians), and, except for ours, the ratio of its
+    time to ours, over the medians of each round.
   """
   sides = {}
   try:
@@ -226,62 +249,25 @@ def compare(jobs: list[Job], rounds: int, steps: int) -> dict:
       sides[job.side] = Side(job)
     for index in range(rounds):
       for name, side in sides.items():
-        side.take(steps)
+        side.take(calls)
         print(f'round {index + 1}: {name} {side.turns[-1]}', flush=True)
   finally:
     for side in sides.values():
       side.end()
-  found = {}
+  measured = {}
   ours = [statistics.median(turn) for turn in sides['ours'].turns]
   for name, side in sides.items():
     medians = [statistics.median(turn) for turn in side.turns]
-    found[name] = side.known | {
+    measured[name] = side.facts | {
       'seconds': side.turns,
       'images_per_second': jobs[0].batch / statistics.median(medians),
     }
     if name != 'ours':
-      ratios = [t / o for t, o in zip(medians, ours, strict=True)]
-      found[name]['ours_is_times_faster'] = {
-        'median': statistics.median(ratios),
-        'min': min(ratios),
-        'max': max(ratios),
-      }
-  return found
-
-
-def matrix_rate(dtype: str) -> float:
-  """Returns FLOP/s of large matrix products on this device: what is full."""
-  import jax
-  import jax.numpy as jnp
-
-  on_cpu = jax.default_backend() == 'cpu'
-  size = 2048 if on_cpu else 8192
-  a = jnp.ones((size, size), dtype)
-  product = jax.jit(lambda a: a @ a)
-  product(a).block_until_ready()
-  best = float('inf')
-  for _ in range(10):
-    begun = time.perf_counter()
-    product(a).block_until_ready()
-    best = min(best, time.perf_counter() - begun)
-  return 2 * size**3 / best
-
-
-def device() -> str:
-  """Returns the kind of device that this machine has."""
-  import jax
-
-  return jax.devices()[0].device_kind
-
-
-def on_gpu() -> bool:
-  """Says whether JAX computes on a GPU."""
-  import jax
-
-  return jax.default_backend() == 'gpu'
+      measured[name]['ours_is_times_faster'] = timing.ratios(medians, ours)
+  return measured
 
 
 if __name__ == '__main__':
-  # JAX tells of the backends that it has tried.
+  # At the level 'info', JAX reports every backend that it has looked for.
   logging.set_verbosity(logging.WARNING)
   work(Job(**json.loads(sys.argv[1])))

@@ -1,11 +1,12 @@
-"""How long a command takes until it says something.
+"""How long a command takes until it answers or trains.
 
 python -m experiments.benchmarks.start
 
-Help and bad input, until the command has ended; the digits run, until its
-data are found and until its first step is taken: with no compiled program
-kept, with those of the run before, and when it goes on where it was stopped.
-What was measured goes to experiments/results/benchmarks/start.json.
+Measures help and rejected input until the command has ended, and the digits
+run until its data are loaded and its first step is taken. The digits run
+starts three times: with an empty cache of compiled programs, with the cache
+of the run before, and resumed in the work directory of a stopped run. Results
+go to experiments/results/benchmarks/start.json.
 """
 
 import os
@@ -18,34 +19,45 @@ import time
 
 from absl import app, flags
 
-from experiments.benchmarks import filed
+from experiments.benchmarks import result_files
 
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'of each')
-_OUT = flags.DEFINE_string('out', filed.default('start'), 'the result')
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'measurements of each')
+_OUT = flags.DEFINE_string(
+  'out', result_files.default('start'), 'the result file'
+)
 
 _COMMAND = (sys.executable, '-m', 'peeraid_jax.main')
 _DIGITS = '--config=configs/digits.py'
 ANSWERS = {
   'help': ('--help',),
+  # Misspelt on purpose.
   'unknown field': (_DIGITS, '--config.attak.epsilon=0.1'),
   'value out of range': (_DIGITS, '--config.attack.epsilon=3'),
 }
 
 
 def answer(arguments) -> float:
-  """Returns seconds until the command has ended."""
-  begun = time.perf_counter()
+  """Returns the seconds until the command has ended."""
+  start = time.perf_counter()
   subprocess.run(
     [*_COMMAND, *arguments],
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
-  return time.perf_counter() - begun
+  return time.perf_counter() - start
 
 
 def first_step(workdir, cache) -> dict[str, float]:
-  """Returns seconds until data are found and a step is taken; then stops."""
-  begun = time.perf_counter()
+  """Starts the digits run, and stops it after its first step.
+
+  Args:
+    workdir: work directory of the run.
+    cache: folder of compiled programs.
+
+  Returns:
+    Seconds until the data are loaded ('data') and the step is taken ('step').
+  """
+  start = time.perf_counter()
   process = subprocess.Popen(
     [
       *_COMMAND,
@@ -62,20 +74,21 @@ def first_step(workdir, cache) -> dict[str, float]:
     stderr=subprocess.STDOUT,
     text=True,
   )
-  found = {}
+  seconds = {}
   for line in process.stdout:
+    # A run prints this line when it has loaded its data.
     if 'work directory' in line:
-      found.setdefault('data', time.perf_counter() - begun)
+      seconds.setdefault('data', time.perf_counter() - start)
     if line.startswith('step '):
-      found['step'] = time.perf_counter() - begun
+      seconds['step'] = time.perf_counter() - start
       break
   process.send_signal(signal.SIGTERM)
   process.communicate()
-  return found
+  return seconds
 
 
 def main(argv) -> None:
-  """Measures, prints and files."""
+  """Measures everything in rounds and writes the result file."""
   del argv
   answers = {name: [] for name in ANSWERS}
   starts = {'nothing kept': [], 'programs kept': [], 'resumed': []}
@@ -83,15 +96,15 @@ def main(argv) -> None:
     for name, arguments in ANSWERS.items():
       answers[name].append(answer(arguments))
     with tempfile.TemporaryDirectory() as folder:
-      where = pathlib.Path(folder)
+      parent = pathlib.Path(folder)
       for name, workdir in (
         ('nothing kept', 'first'),
         ('programs kept', 'second'),
         ('resumed', 'second'),
       ):
-        starts[name].append(first_step(where / workdir, where / 'cache'))
+        starts[name].append(first_step(parent / workdir, parent / 'cache'))
     print(answers, starts, flush=True)
-  filed.write(
+  result_files.write(
     _OUT.value,
     {
       'what': 'seconds until a command answers, or takes its first step',

@@ -1,15 +1,17 @@
-"""PeerAiD's step: ours, and PyTorch's, in turns on the same machine.
+"""Speed of PeerAiD's training step, ours and PyTorch's, on one machine.
 
 python -m experiments.benchmarks.step [--settings=resnet18:64:128:float32,...]
 python -m experiments.benchmarks.step --growth [--settings=ONE]
 python -m experiments.benchmarks.step --levers [--settings=...]
 
-A setting is network:width:batch:dtype. Without PyTorch ours is measured alone.
---growth measures ours as the batch, the steps of the attack, the width and the
-devices grow; --levers compares it with itself, one thing changed. What was
-measured goes to step.json, growth.json or levers.json in
-experiments/results/benchmarks, an entry per setting and device; one that is
-there is measured anew.
+A setting is network:width:batch:dtype. Without flags, our step and PyTorch's
+take turns; if PyTorch is not installed, ours is measured alone. --growth
+measures ours as batch, attack steps, width and devices grow. --levers compares
+ours with variants of itself that change one thing.
+
+Results go to step.json, growth.json or levers.json in
+experiments/results/benchmarks: one entry per setting and device, which
+replaces an earlier one.
 """
 
 import dataclasses
@@ -19,7 +21,13 @@ import statistics
 
 from absl import app, flags, logging
 
-from experiments.benchmarks import filed, levers, programs, sides
+from experiments.benchmarks import (
+  devices,
+  levers,
+  programs,
+  result_files,
+  sides,
+)
 
 _SETTINGS = flags.DEFINE_list(
   'settings',
@@ -30,17 +38,19 @@ _TORCH = flags.DEFINE_list(
   'torch', ['eager', 'channels_last', 'compile'], 'variants of torch_step.py'
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'turns of each side')
-_STEPS = flags.DEFINE_integer('steps', 2, 'steps of a turn')
-_GROWTH = flags.DEFINE_bool('growth', False, 'ours alone, along four axes')
+_STEPS = flags.DEFINE_integer('steps', 2, 'calls of the step in a turn')
+_GROWTH = flags.DEFINE_bool('growth', False, 'measure ours along the axes')
 _AXES = flags.DEFINE_list(
   'axes', ['batch', 'attack_steps', 'width', 'devices'], 'of --growth'
 )
-_LEVERS = flags.DEFINE_bool('levers', False, 'ours with one thing changed')
-_OUT = flags.DEFINE_string('out', '', 'the result')
+_LEVERS = flags.DEFINE_bool('levers', False, 'compare ours with variants of it')
+_OUT = flags.DEFINE_string('out', '', 'result file; empty: the default one')
+
+_GROWTH_BASE = 'resnet18:16:64:float32'
 
 
 def _jobs(setting: str, others) -> list[sides.Job]:
-  """Returns ours and other sides at a setting."""
+  """Returns the jobs of a setting: ours, then the other sides."""
   network, width, batch, dtype = setting.split(':')
   return [
     sides.Job(side, network, int(width), int(batch), dtype)
@@ -49,42 +59,40 @@ def _jobs(setting: str, others) -> list[sides.Job]:
 
 
 def measure_settings() -> None:
-  """Compares ours with PyTorch's at each setting, and files it."""
-  there = importlib.util.find_spec('torch') is not None
-  out = _OUT.value or filed.default('step')
+  """Compares our step with PyTorch's at each setting."""
+  has_torch = importlib.util.find_spec('torch') is not None
+  out = _OUT.value or result_files.default('step')
   for setting in _SETTINGS.value:
-    jobs = _jobs(setting, _TORCH.value if there else ())
-    found = sides.compare(jobs, _ROUNDS.value, _STEPS.value)
-    work_of_one = programs.flops_per_image(sides.config(jobs[0]))
-    rate = sides.matrix_rate(jobs[0].dtype)
-    # One GPU; or a CPU's virtual devices, which are all of its cores.
-    for side in found.values():
-      # PyTorch's is counted as ours, though eager passes some images twice.
-      done = side['images_per_second'] * work_of_one
-      side['share_of_matrix_rate'] = done / rate
-    filed.add(
+    jobs = _jobs(setting, _TORCH.value if has_torch else ())
+    measured = sides.compare(jobs, _ROUNDS.value, _STEPS.value)
+    flops_per_image = programs.flops_per_image(sides.config(jobs[0]))
+    # Of one GPU; or of all virtual devices of a CPU, which are all its cores.
+    rate = devices.matrix_rate(jobs[0].dtype)
+    for side in measured.values():
+      # The same FLOPs for every side, although PyTorch's eager variant passes
+      # the adversarial images through the student twice.
+      achieved = side['images_per_second'] * flops_per_image
+      side['share_of_matrix_rate'] = achieved / rate
+    result_files.add(
       out,
       "PeerAiD's step on 32x32 images, ours and PyTorch's in turns",
-      f'{setting} on {sides.device()}',
+      f'{setting} on {devices.kind()}',
       {
         'network': jobs[0].network,
         'width': jobs[0].width,
         'batch_size': jobs[0].batch,
         'dtype': jobs[0].dtype,
-        'flops_per_image': work_of_one,
+        'flops_per_image': flops_per_image,
         'matrix_flops_per_second': rate,
         'rounds': _ROUNDS.value,
         'steps_per_round': _STEPS.value,
-        'sides': found,
+        'sides': measured,
       },
     )
 
 
-_GROWTH_FROM = 'resnet18:16:64:float32'
-
-
 def _axes(base: sides.Job) -> dict[str, list[int]]:
-  """Returns what grows, and its values."""
+  """Returns field of a job -> the values that --growth measures."""
   return {
     'batch': [base.batch * n // 4 for n in (1, 2, 4, 8, 16)],
     'attack_steps': [1, 5, 10, 20],
@@ -93,68 +101,77 @@ def _axes(base: sides.Job) -> dict[str, list[int]]:
   }
 
 
+def _measure_axis(base: sides.Job, axis: str, values: list[int]) -> dict:
+  """Measures the step at each value of one axis, in turns."""
+  processes = {
+    value: sides.Side(dataclasses.replace(base, **{axis: value}))
+    for value in values
+  }
+  for _ in range(_ROUNDS.value):
+    for side in processes.values():
+      side.take(_STEPS.value)
+  points = {}
+  for value, side in processes.items():
+    side.end()
+    batch = value if axis == 'batch' else base.batch
+    median = statistics.median(s for turn in side.turns for s in turn)
+    points[str(value)] = side.facts | {
+      'seconds': side.turns,
+      'images_per_second': batch / median,
+    }
+    print(axis, value, f'{batch / median:.1f} images/s', flush=True)
+  return points
+
+
 def measure_growth() -> None:
-  """Measures ours along each axis, the points of one in turns; files it."""
-  out = _OUT.value or filed.default('growth')
-  setting = _SETTINGS.value[0] if _SETTINGS.present else _GROWTH_FROM
+  """Measures our step along each axis, the other settings fixed."""
+  out = _OUT.value or result_files.default('growth')
+  setting = _SETTINGS.value[0] if _SETTINGS.present else _GROWTH_BASE
   (base,) = _jobs(setting, ())
   axes = _axes(base)
   for axis in _AXES.value:
-    values = axes[axis]
-    measured = {}
-    for value in values:
-      measured[value] = sides.Side(dataclasses.replace(base, **{axis: value}))
-    for _ in range(_ROUNDS.value):
-      for side in measured.values():
-        side.take(_STEPS.value)
-    points = {}
-    for value, side in measured.items():
-      side.end()
-      batch = value if axis == 'batch' else base.batch
-      median = statistics.median(s for turn in side.turns for s in turn)
-      points[str(value)] = side.known | {
-        'seconds': side.turns,
-        'images_per_second': batch / median,
-      }
-      print(axis, value, f'{batch / median:.1f} images/s', flush=True)
-    filed.add(
+    result_files.add(
       out,
-      "PeerAiD's step as one thing grows, the others as in `base`",
-      f'{axis} on {sides.device()}',
-      {'axis': axis, 'base': dataclasses.asdict(base), 'points': points},
+      "PeerAiD's step as one setting grows, the others as in `base`",
+      f'{axis} on {devices.kind()}',
+      {
+        'axis': axis,
+        'base': dataclasses.asdict(base),
+        'points': _measure_axis(base, axis, axes[axis]),
+      },
     )
 
 
 def measure_levers() -> None:
-  """Compares ours with itself, one lever at a time, and files it."""
-  out = _OUT.value or filed.default('levers')
-  kind = sides.device()
-  chosen = {
+  """Compares our step with variants that each pull one lever."""
+  out = _OUT.value or result_files.default('levers')
+  kind = devices.kind()
+  descriptions = {
     name: lever.what
     for name, lever in levers.LEVERS.items()
-    if sides.on_gpu() or not lever.flags
+    if devices.on_gpu() or not lever.flags
   }
   for setting in _SETTINGS.value:
-    found = sides.compare(_jobs(setting, chosen), _ROUNDS.value, _STEPS.value)
-    filed.add(
+    jobs = _jobs(setting, descriptions)
+    result_files.add(
       out,
-      "PeerAiD's step on 32x32 images as it is, and with one thing changed",
+      "PeerAiD's step on 32x32 images, unchanged and with one thing changed",
       f'{setting} on {kind}',
       {
         'rounds': _ROUNDS.value,
         'calls_per_round': _STEPS.value,
-        'levers': chosen,
-        'sides': found,
+        'levers': descriptions,
+        'sides': sides.compare(jobs, _ROUNDS.value, _STEPS.value),
       },
     )
 
 
 def main(argv) -> None:
-  """Measures what the flags say."""
+  """Runs the measurement that the flags choose."""
   del argv
-  # JAX tells of the backends that it has tried.
+  # At the level 'info', JAX reports every backend that it has looked for.
   logging.set_verbosity(logging.WARNING)
-  # A GPU's memory is for the sides.
+  # Leaves a GPU's memory to the sides.
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   if _GROWTH.value:
     measure_growth()

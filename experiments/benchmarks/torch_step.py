@@ -1,7 +1,8 @@
-"""PeerAiD's step in PyTorch, as a measure of ours; `pip install torch`.
+"""PeerAiD's training step in PyTorch, to compare our step's speed with.
 
-Written from the paper. `AUTHORS` computes what the authors' code does, pass by
-pass; the other variants are what else a user of PyTorch would try.
+Needs PyTorch. Written from the paper. The variant `AUTHORS` makes the same
+passes through the networks as the authors' code; the other variants apply
+optimisations that PyTorch users know.
 """
 
 import contextlib
@@ -15,15 +16,14 @@ from experiments.benchmarks import torch_nets
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-  """How the step is run.
+  """Optimisations of the step. They do not change what it computes.
 
   Attributes:
     once: pass the adversarial images through the student once for both
-      losses, and update its running statistics twice, instead of passing them
-      twice.
-    channels_last: memory layout of images and kernels.
-    compiled: networks go through `torch.compile`.
-    fused: one kernel updates all parameters (`SGD(fused=True)`).
+      losses, and update its running statistics as two passes would.
+    channels_last: store images and kernels with channels last (NHWC).
+    compiled: compile the networks with `torch.compile`.
+    fused: update all parameters with one kernel (`SGD(fused=True)`).
   """
 
   once: bool = True
@@ -41,27 +41,29 @@ VARIANTS = {
 
 
 def network(name: str, width: int = 64, classes: int = 10) -> torch.nn.Module:
-  """Returns a network of the benchmark, with PyTorch's initialisation.
+  """Returns a network with PyTorch's initialisation.
 
   Args:
-    name: as our models are called.
+    name: as in `peeraid_jax.models`: 'resnet18' or 'wideresnetDxW'.
     width: channels of a ResNet's first stage.
     classes: number of logits.
 
   Raises:
-    ValueError: no such network here.
+    ValueError: this module has no such network.
   """
   if name == 'resnet18':
     return torch_nets.ResNet((2, 2, 2, 2), width, classes)
   kind, _, size = name.partition('wideresnet')
   if kind or not size:
-    raise ValueError(f'{name!r}: resnet18 and wideresnetDxW are here')
+    raise ValueError(
+      f'network {name!r} is unknown; known: resnet18, wideresnetDxW'
+    )
   depth, widen = map(int, size.split('x'))
   return torch_nets.WideResNet(depth, widen, classes)
 
 
 def _kl(target, logits, temperature: float = 1.0):
-  """KL(target || logits) per example and class, [B, C]."""
+  """Returns the terms of KL(target || logits), both logits [B, C]: [B, C]."""
   target = functional.log_softmax(target / temperature, -1)
   return functional.kl_div(
     functional.log_softmax(logits / temperature, -1),
@@ -72,14 +74,17 @@ def _kl(target, logits, temperature: float = 1.0):
 
 
 class Step:
-  """PeerAiD with its CIFAR-10 settings; both networks and their optimizers.
+  """PeerAiD's training step with its CIFAR-10 settings.
+
+  Holds both networks and their optimizers.
 
   Args:
-    student, peer: networks on the device of the images.
-    variant: how it is run.
-    bfloat16: networks run under autocast.
-    start_scale: of the attack's Gaussian start.
-    steps: of the attack.
+    student: network on the device of the images.
+    peer: as `student`.
+    variant: optimisations.
+    bfloat16: run the networks under autocast to bfloat16.
+    start_scale: standard deviation of the attack's Gaussian start.
+    steps: number of attack steps.
   """
 
   epsilon, step_size = 8 / 255, 2 / 255
@@ -105,12 +110,14 @@ class Step:
       )
       for net in (student, peer)
     ]
+    # Network -> its callable, which may be compiled.
     self.run = {
       net: torch.compile(net) if variant.compiled else net
       for net in (student, peer)
     }
 
   def _logits(self, net, images):
+    """Returns float32 logits; the network may run in bfloat16."""
     context = contextlib.nullcontext()
     if self.bfloat16:
       context = torch.autocast(images.device.type, torch.bfloat16)
@@ -119,6 +126,10 @@ class Step:
     return logits.float()
 
   def _attack(self, images):
+    """Returns images that drive the student away from the peer's prediction.
+
+    Linf PGD; both networks are in eval mode.
+    """
     self.student.eval()
     self.peer.eval()
     with torch.no_grad():
@@ -134,12 +145,12 @@ class Step:
         adv = adv.clamp(0, 1)
     return adv.detach()
 
-  def _twice(self, adv):
-    """Logits of the images passed once, their statistics taken in twice."""
+  def _one_pass(self, adv):
+    """Returns the student's logits; updates its statistics as two passes."""
     norms = [
       m for m in self.student.modules() if isinstance(m, torch.nn.BatchNorm2d)
     ]
-    # 1 - 0.9^2 is what two updates by the same batch take in.
+    # Two updates with momentum 0.1 by the same batch have weight 1 - 0.9^2.
     for norm in norms:
       norm.momentum = 0.19
     logits = self._logits(self.student, adv)
@@ -148,25 +159,33 @@ class Step:
     return logits
 
   def __call__(self, images, labels):
-    """Takes a step on [B, 3, H, W] in [0, 1]; returns the loss."""
+    """Takes a step.
+
+    Args:
+      images: [B, 3, H, W] in [0, 1].
+      labels: int64 [B].
+
+    Returns:
+      The loss before the step.
+    """
     if self.variant.channels_last:
       images = images.contiguous(memory_format=torch.channels_last)
     adv = self._attack(images)
     self.student.train()
     self.peer.train()
-    p = self._logits(self.peer, adv)
+    peer = self._logits(self.peer, adv)
     if self.variant.once:
-      s_of_peer = s = self._twice(adv)
+      robust_for_peer = robust = self._one_pass(adv)
     else:
-      s_of_peer = self._logits(self.student, adv)
-      s = self._logits(self.student, adv)
-    n = self._logits(self.student, images)
+      robust_for_peer = self._logits(self.student, adv)
+      robust = self._logits(self.student, adv)
+    clean = self._logits(self.student, images)
     t = self.temperature
     loss = (
-      self.gamma1 * functional.cross_entropy(p, labels)
-      + self.gamma2 * _kl(s_of_peer, p).mean()
-      + self.lambda2 * t**2 * _kl(p.detach(), s, t).mean()
-      + self.lambda3 * t**2 * _kl(n, s, t).mean()
+      self.gamma1 * functional.cross_entropy(peer, labels)
+      + self.gamma2 * _kl(robust_for_peer, peer).mean()
+      + self.lambda2 * t**2 * _kl(peer.detach(), robust, t).mean()
+      + self.lambda3 * t**2 * _kl(clean, robust, t).mean()
     )
     for optimizer in self.optimizers:
       optimizer.zero_grad()

@@ -1,6 +1,7 @@
-"""One small robust network in two frameworks: JAX, and PyTorch for others.
+"""One small robust network in JAX and its twin in PyTorch.
 
-PyTorch is an optional extra; it is imported where a twin is built.
+AutoAttack's tests and benchmark attack both. PyTorch is an optional extra, so
+`in_torch` imports it.
 """
 
 import functools
@@ -14,7 +15,7 @@ from peeraid_jax import attacks, data, losses
 from peeraid_jax.models import layers
 
 EPSILON = {'Linf': 0.1, 'L2': 0.7, 'L1': 1.5}
-# Of all 1,797 digits, the first are trained on and the others attacked.
+# Of all 1,797 digits: the first are for training, the others to be attacked.
 _TRAINED_ON = 797
 
 
@@ -27,19 +28,31 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def points(count: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns digits that the network was not trained on."""
+  """Returns images and labels that the network was not trained on.
+
+  Args:
+    count: of examples; at most 1,000.
+  """
   images, labels = digits()
   return images[_TRAINED_ON:][:count], labels[_TRAINED_ON:][:count]
 
 
 def logits_fn(weights, images):
-  """Two convolutions and a linear layer: [B, 8, 8, 1] -> [B, 10]."""
+  """Computes two convolutions and a linear layer.
+
+  Args:
+    weights: from `trained`.
+    images: [B, 8, 8, 1] in [0, 1].
+
+  Returns:
+    Logits, [B, 10].
+  """
   x = images
   for kernel, bias, stride in (
     (weights['conv1'], weights['bias1'], 1),
     (weights['conv2'], weights['bias2'], 2),
   ):
-    # On CPU, a stock one has a slow gradient inside of an attack's loop.
+    # On a CPU, the gradient of a stock convolution is slow inside a loop.
     x = layers.conv_general_dilated(
       x, kernel, (stride, stride), ((1, 1), (1, 1))
     )
@@ -49,7 +62,7 @@ def logits_fn(weights, images):
 
 @functools.cache
 def trained(seed: int = 0):
-  """Returns the network's weights after adversarial training, in seconds."""
+  """Trains the network adversarially, which takes seconds; returns weights."""
   images, labels = (part[:_TRAINED_ON] for part in digits())
   keys = jax.random.split(jax.random.key(seed), 3)
   he = jax.nn.initializers.he_normal()
@@ -106,7 +119,7 @@ def in_torch(weights):
     def forward(self, x):
       x = torch.relu(self.conv1(x))
       x = torch.relu(self.conv2(x))
-      # As JAX orders its features: channels last.
+      # JAX flattens features with channels last.
       return self.linear(x.permute(0, 2, 3, 1).flatten(1))
 
   tensor = lambda a: torch.from_numpy(np.array(a))

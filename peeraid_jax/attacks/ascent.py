@@ -1,7 +1,8 @@
 """Projected gradient ascent: the inner maximisation that attacks share.
 
-Images are float32 [B, H, W, C] in [0, 1]; epsilon and steps are in the same
-unit, written as `8 / 255`. Noise is drawn per example from its own key.
+Images are float32 [B, H, W, C] in [0, 1]; epsilon and step sizes are in the
+same unit, written as `8 / 255`. Every example's noise is drawn from a key of
+its own, so that an attack on it does not depend on the rest of the batch.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from peeraid_jax.attacks import projections
 # images [B, H, W, C] -> value per example [B], to be maximised
 Objective = Callable[[chex.Array], chex.Array]
 
-# Those that plain gradient ascent knows; AutoAttack knows L1 as well.
+# The norms of plain gradient ascent; AutoAttack also attacks in L1.
 NORMS = ('Linf', 'L2')
 STARTS = ('normal', 'uniform', 'none')
 
 
 def check(*, epsilon, step_size, steps, norm, start) -> None:
-  """Checks an attack's settings.
+  """Checks an attack's settings, which are those of `maximise`.
 
   Raises:
     ValueError: names the setting, its value and what would be right.
@@ -42,13 +43,42 @@ def check(*, epsilon, step_size, steps, norm, start) -> None:
     raise ValueError(f'{steps=} should be a whole number of at least 1')
 
 
+def per_example(key: chex.PRNGKey, count: int) -> chex.PRNGKey:
+  """Returns one key per example.
+
+  Args:
+    key: a single key, or already one per example, [count].
+    count: number of examples.
+
+  Returns:
+    [count] keys.
+  """
+  if key.ndim:
+    chex.assert_shape(key, (count,))
+    return key
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+
+
 def _noise(key: chex.PRNGKey, images, draw) -> chex.Array:
-  """Draws noise of an image's shape from each example's key."""
+  """Draws each example's noise, `draw(key, [H, W, C])`, from its own key."""
   return jax.vmap(lambda k: draw(k, images.shape[1:]))(key)
 
 
-def _start(images, key, *, start, start_scale, epsilon, norm):
-  """The first iterate; as in the authors' code it is not clipped."""
+def _uniform_in_l2_ball(key, shape):
+  """A uniform draw from the L2 ball of radius 1."""
+  direction_key, radius_key = jax.random.split(key)
+  direction = jax.random.normal(direction_key, shape)
+  direction /= jnp.maximum(jnp.linalg.norm(direction.ravel()), 1e-12)
+  size = shape[0] * shape[1] * shape[2]
+  return direction * jax.random.uniform(radius_key) ** (1 / size)
+
+
+def _first_iterate(images, key, *, start, start_scale, epsilon, norm):
+  """The images with their initial noise.
+
+  They are not clipped to [0, 1], as in the authors' code: the first gradient
+  is taken where the noise ends, the first projection follows after it.
+  """
   if start == 'none':
     return images
   if start == 'normal':
@@ -56,23 +86,33 @@ def _start(images, key, *, start, start_scale, epsilon, norm):
   if norm == 'Linf':
     draw = lambda k, s: jax.random.uniform(k, s, minval=-1, maxval=1)
     return images + epsilon * _noise(key, images, draw)
-
-  def in_ball(k, shape):
-    direction_key, radius_key = jax.random.split(k)
-    direction = jax.random.normal(direction_key, shape)
-    direction /= jnp.maximum(jnp.linalg.norm(direction.ravel()), 1e-12)
-    size = shape[0] * shape[1] * shape[2]
-    return direction * jax.random.uniform(radius_key) ** (1 / size)
-
-  return images + epsilon * _noise(key, images, in_ball)
+  return images + epsilon * _noise(key, images, _uniform_in_l2_ball)
 
 
-def per_example(key: chex.PRNGKey, count: int) -> chex.PRNGKey:
-  """Returns one key per example, [count], of one key or of such keys."""
-  if key.ndim:
-    chex.assert_shape(key, (count,))
-    return key
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+def _ascent_step(objective, images, *, epsilon, step_size, norm, has_carry):
+  """Returns `(x, carry) -> (x, carry)`: one gradient, step and projection."""
+
+  def total(x, carry):
+    if not has_carry:
+      return jnp.sum(objective(x)), None
+    values, carry = objective(x, carry)
+    return jnp.sum(values), carry
+
+  gradient = jax.grad(total, has_aux=True)
+
+  def step(x, carry):
+    g, carry = gradient(x, carry)
+    if norm == 'Linf':
+      direction = jnp.sign(g)
+    else:
+      length = projections.norm_of(g, norm, keepdims=True)
+      direction = g / jnp.maximum(length, 1e-12)
+    x = projections.project(
+      x + step_size * direction, images, epsilon=epsilon, norm=norm
+    )
+    return x, carry
+
+  return step
 
 
 def maximise(
@@ -90,26 +130,25 @@ def maximise(
 ) -> Any:
   """Maximises an objective in the epsilon-ball by projected gradient ascent.
 
-  The last iterate is returned, without gradient to anything.
-
   Args:
     objective: images -> [B]; its sum is differentiated. With a carry:
       (images, carry) -> ([B], carry).
     images: [B, H, W, C] in [0, 1], centre of the ball.
     key: one key, or one per example.
     epsilon: radius of the ball.
-    step_size: length of a step: times the gradient's sign (Linf) or its
-      direction (L2).
+    step_size: length of a step along the gradient's sign (Linf) or the
+      normalised gradient (L2).
     steps: number of gradients.
     norm: 'Linf' or 'L2'.
     start: 'normal' adds Gaussian noise of standard deviation `start_scale`;
       'uniform' draws from the ball; 'none' starts at the images.
     start_scale: used by 'normal' alone.
-    carry: what every evaluation of the objective changes, as running
-      statistics do where a network is attacked in train mode.
+    carry: pytree that each evaluation of the objective updates, such as
+      running statistics when a network is attacked in train mode.
 
   Returns:
-    [B, H, W, C] in the ball and in [0, 1]; with a carry, (these, carry).
+    The last iterate, [B, H, W, C] in the ball and in [0, 1], without gradient
+    to anything; with a carry, (iterate, carry).
 
   Raises:
     ValueError: a setting out of range.
@@ -118,40 +157,19 @@ def maximise(
     Madry et al., Towards Deep Learning Models Resistant to Adversarial
     Attacks, 2018.
   """
-  check(
-    epsilon=epsilon, step_size=step_size, steps=steps, norm=norm, start=start
-  )
+  ball = {'epsilon': epsilon, 'norm': norm}
+  check(**ball, step_size=step_size, steps=steps, start=start)
   chex.assert_rank(images, 4)
-
-  def value(x, carried):
-    if carry is None:
-      return jnp.sum(objective(x)), None
-    values, carried = objective(x, carried)
-    return jnp.sum(values), carried
-
-  gradient = jax.grad(value, has_aux=True)
-
-  def step(state, _):
-    x, carried = state
-    g, carried = gradient(x, carried)
-    if norm == 'Linf':
-      direction = jnp.sign(g)
-    else:
-      length = projections.norm_of(g, norm, keepdims=True)
-      direction = g / jnp.maximum(length, 1e-12)
-    x = projections.project(
-      x + step_size * direction, images, epsilon=epsilon, norm=norm
-    )
-    return (x, carried), None
-
-  first = _start(
-    images,
-    per_example(key, len(images)),
-    start=start,
-    start_scale=start_scale,
-    epsilon=epsilon,
-    norm=norm,
+  has_carry = carry is not None
+  step = _ascent_step(
+    objective, images, **ball, step_size=step_size, has_carry=has_carry
   )
-  (last, carried), _ = jax.lax.scan(step, (first, carry), length=steps)
-  last, carried = jax.lax.stop_gradient((last, carried))
-  return last if carry is None else (last, carried)
+  keys = per_example(key, len(images))
+  first = _first_iterate(
+    images, keys, **ball, start=start, start_scale=start_scale
+  )
+  (last, carry), _ = jax.lax.scan(
+    lambda state, _: (step(*state), None), (first, carry), length=steps
+  )
+  last, carry = jax.lax.stop_gradient((last, carry))
+  return (last, carry) if has_carry else last

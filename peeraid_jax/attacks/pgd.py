@@ -1,4 +1,4 @@
-"""FGSM, PGD and CW: `maximise` on losses of labels, with restarts."""
+"""FGSM, PGD and CW: gradient ascent on a loss of the labels."""
 
 import functools
 from collections.abc import Callable
@@ -17,29 +17,47 @@ Loss = Callable[[chex.Array, chex.Array], chex.Array]
 
 
 def _strongest(value_fn, logits_fn, labels, run, key, restarts):
-  """Keeps, per example, the restart that fools, else the largest value."""
+  """Returns, per example, the image of the strongest restart.
+
+  That is one that is misclassified; among several such, or if there is none,
+  the one with the largest value.
+
+  Args:
+    value_fn: logits [B, C] -> [B].
+    logits_fn: images -> logits.
+    labels: int [B].
+    run: keys [B] -> images, one start of the attack.
+    key: [B] keys.
+    restarts: number of starts; the first uses the keys as they are.
+  """
 
   def score(x):
     logits = logits_fn(x)
     fooled = jnp.argmax(logits, axis=-1) != labels
     return fooled, value_fn(logits)
 
-  def body(carry, restart):
-    best, best_fooled, best_value = carry
+  def body(best, restart):
+    best_x, best_fooled, best_value = best
     x = run(jax.vmap(jax.random.fold_in, (0, None))(key, restart))
     fooled, value = score(x)
     better = (fooled & ~best_fooled) | (
       (fooled == best_fooled) & (value > best_value)
     )
-    pick = lambda new, old: jnp.where(
+    update = lambda new, old: jnp.where(
       better.reshape(-1, *[1] * (new.ndim - 1)), new, old
     )
-    chosen = pick(x, best), pick(fooled, best_fooled), pick(value, best_value)
-    return chosen, None
+    best = (
+      update(x, best_x),
+      update(fooled, best_fooled),
+      update(value, best_value),
+    )
+    return best, None
 
   first = run(key)
-  carry, _ = jax.lax.scan(body, (first, *score(first)), jnp.arange(1, restarts))
-  return carry[0]
+  (best_x, _, _), _ = jax.lax.scan(
+    body, (first, *score(first)), jnp.arange(1, restarts)
+  )
+  return best_x
 
 
 def pgd(
@@ -65,7 +83,7 @@ def pgd(
     labels: int [B].
     key: one key, or one per example.
     epsilon, step_size, steps, norm, start, start_scale: as in `maximise`.
-    restarts: the worst case over so many starts is returned.
+    restarts: number of starts; per example, the strongest is returned.
     loss: (logits, labels) -> [B], maximised.
 
   Returns:
@@ -75,7 +93,7 @@ def pgd(
     ValueError: a setting out of range.
 
   Reference:
-    Madry et al., 2018.
+    As in `maximise`.
   """
   if restarts != int(restarts) or restarts < 1:
     raise ValueError(f'{restarts=} should be a whole number of at least 1')
@@ -112,8 +130,14 @@ def cw(
 
   Args:
     logits_fn, images, labels, key, steps: as in `pgd`.
-    kappa: of the margin.
-    **settings: the other settings of `pgd`.
+    kappa: as in `losses.margin`.
+    **settings: further arguments of `pgd`: epsilon, step_size, norm, ...
+
+  Returns:
+    [B, H, W, C] in the ball and in [0, 1].
+
+  Raises:
+    ValueError: a setting out of range.
   """
   margin = functools.partial(losses.margin, kappa=kappa)
   return pgd(
@@ -136,9 +160,12 @@ def fgsm(
 
   Args:
     logits_fn, images, labels, epsilon, norm: as in `pgd`.
-    key: needed by a random start alone.
+    key: one key, or one per example; only a random start needs it.
     start: 'none' (the default, as in most tables) or 'uniform' (IAD).
     start_scale: as in `maximise`.
+
+  Returns:
+    [B, H, W, C] in the ball and in [0, 1].
 
   Raises:
     ValueError: a setting out of range, or a random start without key.

@@ -1,25 +1,28 @@
-"""The order of things: stages, the points left in them, what is saved when."""
+"""Runs the attacks in order, on the points still robust, and saves progress."""
 
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from peeraid_jax.attacks import suite
+from peeraid_jax.autoattack import suite
+
+# Codes of outcomes; 2 + i means broken by the i-th attack.
+ROBUST, MISCLASSIFIED, _FIRST_ATTACK = 0, 1, 2
 
 
 class Progress(NamedTuple):
-  """How far an evaluation is.
+  """The progress of an evaluation.
 
   Attributes:
-    attack: under way; 'clean' before the first.
+    attack: that is running; 'clean' before the first.
     stage: of the attack, from 0.
-    stages: how many it has.
-    done: points done in the stage; those of a batch that is under way count
-      by its share.
+    stages: number of stages of the attack.
+    done: points that are done in the stage; a fraction counts a batch that is
+      partly done.
     total: points of the stage.
-    passes_left: forward and backward passes until the end, one point each, if
-      no further point breaks.
+    passes_left: forward and backward passes, of one point each, until the end
+      if no further point breaks.
   """
 
   attack: str
@@ -31,29 +34,32 @@ class Progress(NamedTuple):
 
 
 class Driver:
-  """One evaluation: what has become of the points, and what is next.
+  """One evaluation: the outcome of each point, and what runs next.
 
   Args:
     engine: an `Engine`.
-    attacks: in order.
-    store: a `Store`, perhaps with what was done before an interruption.
-    tick: called with a `Progress`; None for nobody.
+    attacks: names, in order.
+    store: a `Store`, with the progress before an interruption if there was
+      one.
+    tick: called with a `Progress`, or None.
 
   Attributes:
     outcome: int [N], 0 robust, 1 misclassified, 2 + i broken by attack i.
-    progress: counts, and where the evaluation is; as JSON.
+    progress: counts and the position in the plan, as JSON.
   """
 
   def __init__(self, engine, attacks, store, tick):
     self.engine, self.attacks, self.store = engine, attacks, store
     self._tick = tick or (lambda progress: None)
     count = len(engine.labels)
-    self.before, self.begun = 0.0, time.monotonic()
+    self._earlier_seconds, self._started = 0.0, time.monotonic()
     self.progress: dict[str, Any] = {
-      'outcome': [0] * count,
+      'outcome': [ROBUST] * count,
+      # The number of points that are classified correctly.
       'clean': None,
       'accuracy_after': {},
-      # Of the stage that is under way: attack, its stage, points to do.
+      # The number of the attack and the stage that are running, and the
+      # points that are left in the stage.
       'attack': 0,
       'stage': 0,
       'pending': None,
@@ -63,20 +69,20 @@ class Driver:
     }
     if store.saved is not None:
       self.progress.update(store.saved['progress'])
-      self.before = store.saved['seconds']
+      self._earlier_seconds = store.saved['seconds']
     self.outcome = np.array(self.progress['outcome'])
 
   @property
   def seconds(self) -> float:
-    """Spent so far, over all resumptions."""
-    return self.before + time.monotonic() - self.begun
+    """Duration so far, including the time before interruptions."""
+    return self._earlier_seconds + time.monotonic() - self._started
 
-  def _tell(self, name: str, stage: int, done: float, total: int) -> None:
-    """Reports progress within a stage."""
+  def _report(self, name: str, stage: int, done: float, total: int) -> None:
+    """Calls `tick` with the progress within a stage."""
     settings = self.engine.settings
     stages = 1 if name == 'clean' else suite.stages(name, settings)
-    left = total - done + total * (stages - stage - 1)
-    passes = left * suite.passes(name, settings)
+    points_left = total - done + total * (stages - stage - 1)
+    passes = points_left * suite.passes(name, settings)
     later = self.attacks
     if name != 'clean':
       later = self.attacks[self.progress['attack'] + 1 :]
@@ -90,65 +96,76 @@ class Driver:
     self.store.write({'progress': self.progress, 'seconds': self.seconds})
 
   def _note_not_finite(self, rows) -> None:
-    known = {*self.progress['not_finite'], *(int(r) for r in rows)}
-    self.progress['not_finite'] = sorted(known)
+    """Adds points whose logits are NaN or infinite to the progress."""
+    points = {*self.progress['not_finite'], *(int(r) for r in rows)}
+    self.progress['not_finite'] = sorted(points)
 
   def clean_pass(self) -> dict[str, str]:
-    """Classifies the points as they are; returns flags.
+    """Classifies the clean images; returns flags.
 
-    After a resumption it is repeated: it costs little, and shows whether the
-    network is still the one that was evaluated.
+    It runs again after an interruption: this costs little, and detects a
+    network that has changed.
     """
-    right = np.zeros(len(self.outcome), bool)
+    correct = np.zeros(len(self.outcome), bool)
     points = np.arange(len(self.outcome))
     for rows in self.engine.batches(points):
-      self._tell('clean', 0, int(rows[0]), len(points))
+      self._report('clean', 0, int(rows[0]), len(points))
       predicted, finite = self.engine.predict(rows)
-      right[rows] = predicted == self.engine.labels[rows]
+      correct[rows] = predicted == self.engine.labels[rows]
       self._note_not_finite(rows[~finite])
     flags = {}
     if self.progress['clean'] is None:
-      self.outcome[~right] = 1
-      self.progress['clean'] = int(right.sum())
+      self.outcome[~correct] = MISCLASSIFIED
+      self.progress['clean'] = int(correct.sum())
       self._save()
-    elif self.progress['clean'] != int(right.sum()):
+    elif self.progress['clean'] != int(correct.sum()):
       flags['clean_accuracy_changed'] = (
         f'{self.progress["clean"]} points were classified correctly before '
-        f'the evaluation was interrupted, and now {int(right.sum())}: the '
+        f'the evaluation was interrupted, and now {int(correct.sum())}: the '
         'network, or the numerics of the machine, changed.'
       )
     return flags
 
-  def _stage(self, name: str, stage: int) -> None:
-    """Attacks what is pending in a stage, batch by batch."""
-    number = self.progress['attack']
+  def _attack_batch(self, name: str, stage: int, rows, tick) -> None:
+    """Attacks one batch and records the outcome.
+
+    Args:
+      name: of the attack.
+      stage: of the attack.
+      rows: int [B], of the points.
+      tick: called with the share of the batch that is done.
+    """
+    candidates, zero_gradient = self.engine.attack(name, stage, rows, tick)
+    moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
+    predicted, finite = self.engine.predict(rows, candidates)
+    wrong = predicted != self.engine.labels[rows]
+    broken = wrong & self.engine.inside(rows, candidates)
+    self._note_not_finite(rows[~finite])
+    if stage == 0:
+      self.progress['zero_gradients'] += int(zero_gradient.sum())
+    # Square returns its best image even if it is classified correctly; all
+    # other attacks return the clean image then.
+    if name != 'square':
+      self.progress['unconfirmed'] += int((moved & ~broken).sum())
+    self.store.adversarial[rows[broken]] = candidates[broken]
+    self.outcome[rows[broken]] = _FIRST_ATTACK + self.progress['attack']
+
+  def _run_stage(self, name: str, stage: int) -> None:
+    """Attacks the points that are left in a stage, batch by batch."""
     if self.progress['pending'] is None:
-      self.progress['pending'] = np.flatnonzero(self.outcome == 0).tolist()
+      robust = np.flatnonzero(self.outcome == ROBUST)
+      self.progress['pending'] = robust.tolist()
     pending = np.array(self.progress['pending'], int)
     total = len(pending)
     for rows in self.engine.batches(pending):
       done = total - len(self.progress['pending'])
 
       def tick(share, done=done, rows=rows):
-        now = done + share * len(rows)
-        self._tell(name, stage, now, total)
+        self._report(name, stage, done + share * len(rows), total)
 
       tick(0.0)
-      candidates, zero = self.engine.attack(name, stage, rows, tick)
-      moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
-      predicted, finite = self.engine.predict(rows, candidates)
-      wrong = predicted != self.engine.labels[rows]
-      broken = wrong & self.engine.inside(rows, candidates)
-      self._note_not_finite(rows[~finite])
-      if stage == 0:
-        self.progress['zero_gradients'] += int(zero.sum())
-      # Square hands back its best image, whether it fools or not.
-      if name != 'square':
-        self.progress['unconfirmed'] += int((moved & ~broken).sum())
-      self.store.adversarial[rows[broken]] = candidates[broken]
-      self.outcome[rows[broken]] = 2 + number
-      left = self.progress['pending'][len(rows) :]
-      self.progress['pending'] = left
+      self._attack_batch(name, stage, rows, tick)
+      self.progress['pending'] = self.progress['pending'][len(rows) :]
       self._save()
 
   def attack_all(self) -> None:
@@ -157,13 +174,13 @@ class Driver:
     while self.progress['attack'] < len(self.attacks):
       name = self.attacks[self.progress['attack']]
       stages = suite.stages(name, self.engine.settings)
-      if not (self.outcome == 0).any() and self.progress['stage'] == 0:
+      if not (self.outcome == ROBUST).any() and self.progress['stage'] == 0:
         break
       while self.progress['stage'] < stages:
-        self._stage(name, self.progress['stage'])
+        self._run_stage(name, self.progress['stage'])
         self.progress['stage'] += 1
         self.progress['pending'] = None
-      robust = int((self.outcome == 0).sum())
+      robust = int((self.outcome == ROBUST).sum())
       self.progress['accuracy_after'][name] = robust / count
       self.progress['attack'] += 1
       self.progress['stage'] = 0

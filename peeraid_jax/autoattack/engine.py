@@ -1,4 +1,4 @@
-"""The compiled parts of the cascade, at fixed shapes, over all devices."""
+"""Compiles and runs the attacks, at fixed batch sizes, over all devices."""
 
 import functools
 import zlib
@@ -7,23 +7,25 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from peeraid_jax import parallel
-from peeraid_jax.attacks import projections, suite
+from peeraid_jax.attacks import projections
+from peeraid_jax.autoattack import suite
+from peeraid_jax.runtime import parallel
 
-# Queries of Square in one call: between calls, signals and progress.
+# Queries of Square per call; progress is reported between calls.
 CHUNK = 500
-# Predictions that a network that draws is judged by.
+# Predictions per image of a network that draws random numbers; the majority
+# decides.
 VOTES = 20
-# What float32 adds to a distance: x + epsilon is rounded at 1. L2 and L1 sum
-# thousands of rounded terms.
+# (relative, absolute) tolerance of the radius for float32: x + epsilon is
+# rounded near 1, and L2 and L1 sum thousands of rounded terms.
 _ROUNDING = {'Linf': (0, 1e-6), 'L2': (1e-5, 1e-6), 'L1': (1e-5, 1e-6)}
 
 
 def as_argument(logits_fn: Callable) -> jax.tree_util.Partial:
   """Returns a function that can be an argument of a compiled one.
 
-  A `jax.tree_util.Partial` with a network as its argument is not compiled
-  into the program: networks of one architecture share it.
+  The arguments of a `jax.tree_util.Partial`, such as a network, are not
+  compiled into the program: networks of one architecture share it.
   """
   if isinstance(logits_fn, jax.tree_util.Partial):
     return logits_fn
@@ -31,18 +33,26 @@ def as_argument(logits_fn: Callable) -> jax.tree_util.Partial:
 
 
 @functools.cache
-def _mapped(part: str, settings: suite.Settings, devices):
-  """Compiles a part of the cascade, once per settings and devices.
+def _compiled(part: str, settings: suite.Settings, devices):
+  """Compiles a part of the evaluation, once per settings and devices.
 
-  Its first argument is a pair of the network and the number of a stage or
-  query: pmap confuses the axes of arguments if one, as a function without
-  parameters is, has no arrays at all.
+  Args:
+    part: 'logits', 'square_begin', 'square_advance', or an attack but Square.
+    settings: of the attacks.
+    devices: tuple.
+
+  Returns:
+    ((network, number of the stage or query), arrays [devices, B, ...], ...)
+    -> arrays. The first two are one argument because pmap needs an array in
+    each, and a function without parameters holds none.
   """
   if part == 'logits':
 
     def function(shared, images, keys):
-      fn, _ = shared
-      return fn(images, keys) if settings.samples > 1 else fn(images)
+      logits_fn, _ = shared
+      if settings.samples > 1:
+        return logits_fn(images, keys)
+      return logits_fn(images)
 
     split = (False, True, True)
   elif part == 'square_begin':
@@ -61,117 +71,129 @@ def _mapped(part: str, settings: suite.Settings, devices):
 
 
 @jax.jit
-def _keys(key, code, index, points):
-  key = jax.random.fold_in(jax.random.fold_in(key, code), index)
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, points)
+def _keys(key, part_code, index, image_codes):
+  """Returns one key per image, for a part of the evaluation and a stage."""
+  key = jax.random.fold_in(jax.random.fold_in(key, part_code), index)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, image_codes)
 
 
 class Engine:
-  """Runs parts of the cascade on rows of a data set.
+  """Runs the network and the attacks on batches of points.
+
+  A batch is given by `rows`, the numbers of its points, int [B].
 
   Args:
-    logits_fn: the reference; it decides.
-    search_fn: what the attacks search with; the reference if None.
+    networks: (logits_fn, which decides; the function that attacks search
+      with, or None for the same one).
     images: float32 [N, H, W, C].
     labels: int32 [N].
     settings: of the attacks.
-    key: of all noise.
-    batch_size: global; rounded up to a multiple of the devices.
-    devices: all local ones if None.
+    key: of all noise; None is jax.random.key(0).
+    batch_size: over all devices; rounded up to a multiple of their number.
+    devices: None takes all local ones.
   """
 
   def __init__(
-    self,
-    logits_fn,
-    search_fn,
-    images,
-    labels,
-    settings,
-    *,
-    key,
-    batch_size,
-    devices=None,
+    self, networks, images, labels, settings, key, batch_size, devices=None
   ):
     self.images, self.labels, self.settings = images, labels, settings
-    self._key = key
-    # Noise belongs to an image, wherever it stands among the points.
-    self._codes = np.array(
+    self.key = jax.random.key(0) if key is None else key
+    # Noise depends on the content of an image, not on its position.
+    self._image_codes = np.array(
       [zlib.crc32(image.tobytes()) for image in images], np.uint32
     )
     self._devices = tuple(devices or jax.local_devices())
     self._count = len(self._devices)
-    whole = lambda size: -(-size // self._count) * self._count
-    # What is left after full batches goes into small ones.
-    self._small, self._full = whole(-(-batch_size // 8)), whole(batch_size)
+    round_up = lambda size: -(-size // self._count) * self._count
+    # Points left over after full batches go into small ones.
+    self._small = round_up(-(-batch_size // 8))
+    self._full = round_up(batch_size)
+    logits_fn, search_fn = networks
+    self.search_differs = search_fn is not None
     self._reference = self._place(logits_fn)
     self._search = self._reference
     if search_fn is not None:
       self._search = self._place(search_fn)
 
   def _place(self, function):
+    """Copies a function's arrays to the devices."""
     return parallel.replicate(as_argument(function), self._devices)
 
   def batches(self, points: np.ndarray) -> list[np.ndarray]:
-    """Cuts points into batches; at most two sizes are ever compiled."""
-    found, start = [], 0
+    """Cuts points into batches of two sizes, so that little is compiled.
+
+    Args:
+      points: int [P], numbers of points.
+    """
+    batches, start = [], 0
     while start < len(points):
       left = len(points) - start
-      # Half-full batches are not worth it: padding costs as points do.
+      # A padded point costs as much as a real one: small batches are cheaper
+      # than a full one that is less than half filled.
       size = self._full if left > self._full // 2 else self._small
-      found.append(points[start : start + size])
+      batches.append(points[start : start + size])
       start += size
-    return found
+    return batches
 
   def _padded(self, rows):
-    """Fills a batch up with repeats of its last point."""
+    """Fills a batch to its full size by repeating its last point."""
     size = self._small if len(rows) <= self._small else self._full
     return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows))])
 
-  def _fold(self, array):
+  def _per_device(self, array):
+    """[B, ...] -> [devices, B / devices, ...]."""
     return array.reshape(self._count, -1, *array.shape[1:])
 
-  def _keys(self, name: str, index: int, rows):
-    code = zlib.crc32(name.encode()) & 0x7FFFFFFF
-    return self._fold(_keys(self._key, code, index, self._codes[rows]))
+  def _keys(self, part: str, index: int, rows):
+    """Returns keys [devices, B / devices]."""
+    part_code = zlib.crc32(part.encode()) & 0x7FFFFFFF
+    image_codes = self._image_codes[rows]
+    return self._per_device(_keys(self.key, part_code, index, image_codes))
 
-  def _run(self, part, function, number: int, *arguments):
-    mapped = _mapped(part, self.settings, self._devices)
-    return mapped((function, np.int32(number)), *arguments)
+  def _run(self, part: str, function, number: int, *arrays):
+    """Calls a compiled part; see `_compiled`."""
+    compiled = _compiled(part, self.settings, self._devices)
+    return compiled((function, np.int32(number)), *arrays)
 
   def logits(self, rows, images=None, *, draw: int = 0) -> np.ndarray:
-    """Returns the reference's logits of a batch.
+    """Returns the logits of a batch, by the function that decides.
 
     Args:
-      rows: int [B], at most a batch.
-      images: [B, H, W, C]; the points themselves if None.
-      draw: of a network that draws.
+      rows: int [B], at most a full batch.
+      images: [B, H, W, C]; None takes the clean images.
+      draw: number of the repetition, for a network that draws random numbers.
 
     Returns:
-      [B, K], as the reference gives them.
+      [B, K], in the function's own precision.
     """
     padded = self._padded(rows)
     images = self.images[rows] if images is None else images
     extra = np.repeat(images[-1:], len(padded) - len(rows), axis=0)
     images = np.concatenate([images, extra])
-    out = self._run(
+    logits = self._run(
       'logits',
       self._reference,
       draw,
-      self._fold(images),
+      self._per_device(images),
       self._keys('logits', draw, padded),
     )
-    return np.asarray(out).reshape(len(padded), -1)[: len(rows)]
+    return np.asarray(logits).reshape(len(padded), -1)[: len(rows)]
 
   def predict(self, rows, images=None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns classes [B], and whether their logits are finite [B].
+    """Predicts classes; by majority, for a network that draws random numbers.
 
-    A network that draws is judged by the majority of its predictions.
+    Args:
+      rows: int [B], at most a full batch.
+      images: [B, H, W, C]; None takes the clean images.
+
+    Returns:
+      (classes [B], whether their logits are finite [B]).
     """
     draws = VOTES if self.settings.samples > 1 else 1
-    every = np.stack([self.logits(rows, images, draw=d) for d in range(draws)])
-    finite = np.isfinite(every.astype(np.float32)).all(axis=(0, 2))
-    votes = every.argmax(-1)
-    counts = (votes[..., None] == np.arange(every.shape[-1])).sum(0)
+    logits = np.stack([self.logits(rows, images, draw=d) for d in range(draws)])
+    finite = np.isfinite(logits.astype(np.float32)).all(axis=(0, 2))
+    votes = logits.argmax(-1)
+    counts = (votes[..., None] == np.arange(logits.shape[-1])).sum(0)
     return counts.argmax(-1), finite
 
   def attack(
@@ -182,9 +204,8 @@ class Engine:
     Args:
       name: one of `suite.ATTACKS`.
       index: of the stage.
-      rows: int [B], at most a batch.
-      tick: called with the share that is done, between the parts of a long
-        stage.
+      rows: int [B], at most a full batch.
+      tick: called with the share that is done, between the calls of Square.
 
     Returns:
       (float32 [B, H, W, C] candidates, bool [B] whether the first gradient
@@ -192,29 +213,39 @@ class Engine:
     """
     padded = self._padded(rows)
     points = (
-      self._fold(self.images[padded]),
-      self._fold(self.labels[padded]),
+      self._per_device(self.images[padded]),
+      self._per_device(self.labels[padded]),
       self._keys(name, index, padded),
     )
     if name == 'square':
-      state = self._run('square_begin', self._search, 0, *points)
-      for query in range(0, self.settings.queries, CHUNK):
-        tick(query / self.settings.queries)
-        if np.all(np.asarray(state.margin) <= 0):
-          break
-        state = self._run('square_advance', self._search, query, *points, state)
-      images, zero = state.images, np.zeros(len(padded), bool)
+      images = self._square(points, tick)
+      zero_gradient = np.zeros(len(padded), bool)
     else:
-      images, zero = self._run(name, self._search, index, *points)
-    flat = lambda v: np.asarray(v).reshape(-1, *np.shape(v)[2:])
-    images = flat(images)[: len(rows)]
-    return images, np.asarray(zero).reshape(-1)[: len(rows)]
+      images, zero_gradient = self._run(name, self._search, index, *points)
+    whole = lambda v: np.asarray(v).reshape(-1, *np.shape(v)[2:])[: len(rows)]
+    return whole(images), np.asarray(zero_gradient).reshape(-1)[: len(rows)]
+
+  def _square(self, points, tick):
+    """Runs Square in several calls; returns images [devices, B, H, W, C]."""
+    queries = self.settings.queries
+    state = self._run('square_begin', self._search, 0, *points)
+    for query in range(0, queries, CHUNK):
+      tick(query / queries)
+      if np.all(np.asarray(state.margin) <= 0):
+        break
+      state = self._run('square_advance', self._search, query, *points, state)
+    return state.images
 
   def inside(self, rows, candidates) -> np.ndarray:
-    """Whether candidates lie in the ball and in the box, bool [B]."""
+    """Returns whether candidates lie in the ball and in the box, bool [B].
+
+    Args:
+      rows: int [B].
+      candidates: [B, H, W, C].
+    """
     delta = (candidates - self.images[rows]).reshape(len(rows), -1)
     distance = np.asarray(projections.norm_of(delta, self.settings.norm))
     relative, absolute = _ROUNDING[self.settings.norm]
     radius = self.settings.epsilon * (1 + relative) + absolute
-    boxed = (candidates >= 0) & (candidates <= 1)
-    return (distance <= radius) & boxed.reshape(len(rows), -1).all(-1)
+    in_box = (candidates >= 0) & (candidates <= 1)
+    return (distance <= radius) & in_box.reshape(len(rows), -1).all(-1)

@@ -1,20 +1,28 @@
-"""The file that an evaluation resumes from.
+"""The files that an evaluation resumes from.
 
-JSON, replaced whole after every batch; the adversarial images lie beside it
-in a NumPy file that is written in place, before the JSON that counts them.
+A JSON file holds the progress and is replaced after every batch. The
+adversarial images lie beside it in a NumPy file, which is written in place
+and before the JSON file: an image counts only once the progress lists it.
 """
 
 import hashlib
 import json
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from peeraid_jax.runtime import files
+
 
 def fingerprint(settings: dict[str, Any], images, labels) -> str:
-  """Returns a digest of what is evaluated: settings, images and labels."""
+  """Returns a digest that identifies an evaluation.
+
+  Args:
+    settings: JSON.
+    images: [N, H, W, C].
+    labels: [N].
+  """
   digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
   for array in (images, labels):
     digest.update(str((array.shape, array.dtype)).encode())
@@ -28,16 +36,21 @@ def _checksum(progress: dict[str, Any]) -> str:
 
 
 class Store:
-  """Progress of one evaluation, on disk or (path None) nowhere.
+  """The saved progress of one evaluation.
 
   Args:
-    path: of the JSON.
+    path: of the JSON file; None keeps everything in memory.
     digest: of `fingerprint`.
-    images: float32 [N, H, W, C], the clean ones.
+    images: float32 [N, H, W, C], clean.
+
+  Attributes:
+    saved: the progress that was read; None if there was no file.
+    adversarial: float32 [N, H, W, C], to be changed in place; initially the
+      clean images, or those that were read.
 
   Raises:
-    ValueError: the file is of another evaluation, or cannot be read.
-    OSError: it cannot be written.
+    ValueError: the file belongs to another evaluation, or is damaged.
+    OSError: a file cannot be written.
   """
 
   def __init__(self, path, digest: str, images: np.ndarray):
@@ -48,57 +61,63 @@ class Store:
       self.adversarial = images.copy()
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    beside = self._path.with_name(self._path.name + '.images.npy')
+    images_path = self._path.with_name(self._path.name + '.images.npy')
     if self._path.exists():
       self.saved = self._read()
-      self.adversarial = self._open(beside, images)
+      self.adversarial = self._open(images_path, images)
       return
     self.adversarial = np.lib.format.open_memmap(
-      beside, mode='w+', dtype=np.float32, shape=images.shape
+      images_path, mode='w+', dtype=np.float32, shape=images.shape
     )
     self.adversarial[...] = images
 
-  def _open(self, beside: pathlib.Path, images: np.ndarray):
+  def _open(self, images_path: pathlib.Path, images: np.ndarray):
+    """Maps the file of adversarial images into memory."""
     try:
-      found = np.lib.format.open_memmap(beside, mode='r+')
-    except Exception as error:  # NumPy raises whatever it trips over.
+      adversarial = np.lib.format.open_memmap(images_path, mode='r+')
+    except Exception as error:  # NumPy raises many types on damaged files.
       raise ValueError(
-        f'{beside} cannot be read ({error}); delete {self._path} to begin anew'
+        f'{images_path} cannot be read ({error}); delete {self._path} to '
+        'start anew'
       ) from None
-    if (found.shape, found.dtype) != (images.shape, np.float32):
+    if (adversarial.shape, adversarial.dtype) != (images.shape, np.float32):
       raise ValueError(
-        f'{beside} holds other images; delete {self._path} to begin anew'
+        f'{images_path} holds other images; delete {self._path} to start anew'
       )
-    return found
+    return adversarial
 
   def _read(self) -> dict[str, Any]:
+    """Reads the JSON file and checks that it belongs to this evaluation."""
     try:
-      found = json.loads(self._path.read_text())
-      digest, checksum = found.pop('digest'), found.pop('checksum')
-      if checksum != _checksum(found):
-        raise ValueError('damaged')
+      progress = files.read_json(self._path)
+      digest, checksum = progress.pop('digest'), progress.pop('checksum')
+      if checksum != _checksum(progress):
+        raise ValueError('the checksum does not match')
     except (ValueError, KeyError, TypeError, AttributeError) as error:
       raise ValueError(
         f'{self._path} is not the state of an evaluation ({error}); delete '
-        'it to begin anew'
+        'it to start anew'
       ) from None
     if digest != self._digest:
       raise ValueError(
         f'{self._path} is the state of another evaluation: other settings, '
-        'images or labels. Name another file, or delete it to begin anew'
+        'images or labels. Name another file, or delete it to start anew'
       )
-    return found
+    return progress
 
   def write(self, progress: dict[str, Any]) -> None:
-    """Saves progress, whole or not at all."""
+    """Saves the adversarial images, then the progress.
+
+    Args:
+      progress: JSON.
+    """
     if self._path is None:
       return
     self.adversarial.flush()
-    temporary = self._path.with_name(self._path.name + '.tmp')
-    whole = {
+    content = {
       'digest': self._digest,
       'checksum': _checksum(progress),
       **progress,
     }
-    temporary.write_text(json.dumps(whole))
-    os.replace(temporary, self._path)
+    # In one line: indented, the file would have a line per point.
+    files.write_text(self._path, json.dumps(content))

@@ -1,7 +1,8 @@
 """Corrupted test sets in the layout of CIFAR-10-C.
 
-A folder of `NAME.npy`, uint8 [5 N, H, W, C], five severities of N images one
-after the other, and `labels.npy`, [5 N] or [N].
+A folder with one `NAME.npy` per corruption and with `labels.npy`. Each array
+is uint8 [5 N, H, W, C]: N images at severity 1, the same at severity 2, and so
+on. Labels are [5 N], or [N] if they are the same for all severities.
 
 Reference:
   Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common
@@ -19,34 +20,38 @@ from peeraid_jax.data import splits
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def _load(file: pathlib.Path, **kwargs) -> np.ndarray:
-  """Reads an array; never what is pickled in it."""
+def _load_array(file: pathlib.Path, **kwargs) -> np.ndarray:
+  """Reads a NumPy file, and never unpickles objects in it.
+
+  Raises:
+    ValueError: it is not an array of numbers; names it.
+  """
   try:
     return np.load(file, allow_pickle=False, **kwargs)
-  except Exception as error:  # NumPy raises whatever it trips over.
+  except Exception as error:  # NumPy raises many classes for damaged files.
     raise ValueError(f'{file} is not an array of NumPy ({error})') from error
 
 
 class Folder:
-  """Corruptions that lie in a folder; images are read when asked for.
+  """A folder of corruptions, whose images are read when they are needed.
 
   Args:
-    path: of the folder.
+    path: path of the folder.
     shape: (H, W, C) that the images should have.
 
   Attributes:
-    names: of the corruptions, sorted.
+    names: names of the corruptions, sorted.
 
   Raises:
-    FileNotFoundError: no such folder, no corruption or no labels in it.
-    ValueError: a file of another layout; the message names it.
+    FileNotFoundError: there is no such folder, no corruption or no labels.
+    ValueError: a file has another layout; names it.
   """
 
   def __init__(self, path: str, shape: tuple[int, ...]):
     folder = pathlib.Path(os.path.expanduser(path))
-    labels = folder / 'labels.npy'
-    files = sorted(f for f in folder.glob('*.npy') if f != labels)
-    if not files or not labels.exists():
+    labels_file = folder / 'labels.npy'
+    files = sorted(f for f in folder.glob('*.npy') if f != labels_file)
+    if not files or not labels_file.exists():
       raise FileNotFoundError(
         f'{folder} should be a folder with labels.npy and one .npy per '
         'corruption, as CIFAR-10-C has: get CIFAR-10-C.tar from '
@@ -54,9 +59,9 @@ class Folder:
       )
     self.names = [file.stem for file in files]
     self._arrays = {}
-    self._labels = _load(labels).astype(np.int32)
+    self._labels = _load_array(labels_file).astype(np.int32)
     for file in files:
-      images = _load(file, mmap_mode='r')
+      images = _load_array(file, mmap_mode='r')
       count, rest = divmod(len(images), len(SEVERITIES))
       if rest or images.shape[1:] != shape or images.dtype != np.uint8:
         raise ValueError(
@@ -66,7 +71,7 @@ class Folder:
         )
       if len(self._labels) not in (count, len(images)):
         raise ValueError(
-          f'{labels} has {len(self._labels)} labels, {file.name} '
+          f'{labels_file} has {len(self._labels)} labels, {file.name} '
           f'{len(images)} images'
         )
       self._arrays[file.stem] = images
@@ -74,18 +79,19 @@ class Folder:
   def read(
     self, examples: int = 0
   ) -> Iterator[tuple[str, int, splits.Dataset]]:
-    """Yields name, severity and its `Dataset`.
+    """Yields (name, severity, images and labels) of every corruption.
 
     Args:
-      examples: first images of each severity; 0 for all.
+      examples: number of images of each severity, the first ones; 0: all.
     """
     for name in self.names:
       images = self._arrays[name]
       count = len(images) // len(SEVERITIES)
+      used = min(examples or count, count)
+      labels_per_severity = len(self._labels) == len(images)
       for index, severity in enumerate(SEVERITIES):
-        rows = slice(index * count, index * count + (examples or count))
-        rows = slice(rows.start, min(rows.stop, (index + 1) * count))
-        of_all = len(self._labels) == len(images)
-        first = rows.start if of_all else 0
-        labels = self._labels[first : first + rows.stop - rows.start]
-        yield name, severity, splits.Dataset(np.array(images[rows]), labels)
+        first = index * count
+        first_label = first if labels_per_severity else 0
+        labels = self._labels[first_label : first_label + used]
+        part = np.array(images[first : first + used])
+        yield name, severity, splits.Dataset(part, labels)

@@ -1,15 +1,17 @@
-"""A folder of one's own images: one sub-folder per class.
+"""The user's own images: a folder with one sub-folder per class.
 
-DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val, or validation), or
-DIR/CLASS/*.jpg alone: then a stratified fifth, always the same, is the test
-set. Classes are numbered in the order of their names.
+Either DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg ('val' and 'validation'
+work as well), or just DIR/CLASS/*.jpg: then a stratified fifth, the same one
+in every run, is the test set. Classes are numbered in the order of their
+names.
 """
 
+import os
 import pathlib
 
 import numpy as np
 
-from peeraid_jax.data import splits
+from peeraid_jax.data import splits, stored
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
 _TEST_NAMES = ('test', 'val', 'validation')
@@ -17,13 +19,17 @@ _TEST_SHARE = 0.2
 
 
 class Files:
-  """A `stored.Source` of files."""
+  """Image files by row: a `stored.Source`.
+
+  Args:
+    paths: the files; row i is `paths[i]`.
+  """
 
   def __init__(self, paths: list[pathlib.Path]):
     self._paths = paths
 
   def read(self, row: int) -> tuple[bytes, str]:
-    """Returns a file's content and its name.
+    """Returns a file's content and its path.
 
     Raises:
       ValueError: the file cannot be read.
@@ -35,13 +41,44 @@ class Files:
       raise ValueError(f'{path} cannot be read ({error})') from error
 
 
-def _folders(path: pathlib.Path) -> list[pathlib.Path]:
-  found = [p for p in path.iterdir() if p.is_dir() and p.name[0] != '.']
-  return sorted(found, key=lambda p: p.name)
+def load(
+  split: str,
+  *,
+  data_dir: str | None,
+  stream: bool,
+  image_size: int,
+  fraction: float,
+  threads: int,
+  **options,
+) -> splits.Dataset:
+  """Loads a folder of images; arguments, result and errors as `data.load`."""
+  del options  # Of data sets that are prepared from archives.
+  files, rows, labels = find(split, os.path.expanduser(data_dir or ''))
+  return stored.load(
+    files,
+    rows,
+    labels,
+    size=image_size,
+    stream=stream,
+    fraction=fraction,
+    threads=threads,
+  )
 
 
-def _parts(data_dir) -> tuple[pathlib.Path, pathlib.Path | None]:
-  """Returns the folder of training images, and that of test images."""
+def _subfolders(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the folders in a folder by name, without hidden ones."""
+  folders = [p for p in path.iterdir() if p.is_dir() and p.name[0] != '.']
+  return sorted(folders, key=lambda p: p.name)
+
+
+def _split_folders(data_dir) -> tuple[pathlib.Path, pathlib.Path | None]:
+  """Returns the folders of training images and of test images.
+
+  The latter is None if the test set is a part of the former.
+
+  Raises:
+    FileNotFoundError: there is no such folder.
+  """
   path = pathlib.Path(data_dir or '')
   if not data_dir or not path.is_dir():
     raise FileNotFoundError(
@@ -55,14 +92,17 @@ def _parts(data_dir) -> tuple[pathlib.Path, pathlib.Path | None]:
 
 
 def classes(data_dir) -> list[str]:
-  """Returns the names of the classes.
+  """Returns the names of the classes, in the order of their labels.
+
+  Args:
+    data_dir: the folder of images.
 
   Raises:
     FileNotFoundError: there is no such folder.
     ValueError: it has fewer than two sub-folders.
   """
-  train, _ = _parts(data_dir)
-  names = [p.name for p in _folders(train)]
+  train, _ = _split_folders(data_dir)
+  names = [p.name for p in _subfolders(train)]
   if len(names) < 2:
     raise ValueError(
       f'{train} has {len(names)} sub-folders; there should be two or more, '
@@ -71,39 +111,50 @@ def classes(data_dir) -> list[str]:
   return names
 
 
-def _images(path: pathlib.Path, names: list[str]):
-  """Returns the image files below a folder and their labels."""
+def _images(
+  path: pathlib.Path, names: list[str]
+) -> tuple[list[pathlib.Path], np.ndarray]:
+  """Returns the image files below a folder, and their labels int32 [N].
+
+  Args:
+    path: folder with one sub-folder per class.
+    names: all classes.
+
+  Raises:
+    ValueError: a sub-folder is not among the classes.
+  """
   paths, labels = [], []
-  for folder in _folders(path):
+  for folder in _subfolders(path):
     if folder.name not in names:
       raise ValueError(
         f'{folder}: there are no training images of class {folder.name!r}; '
         f'known: {", ".join(names[:20])}'
       )
-    inside = sorted(
+    files = sorted(
       p for p in folder.rglob('*') if p.suffix.lower() in _SUFFIXES
     )
-    paths += inside
-    labels += [names.index(folder.name)] * len(inside)
+    paths += files
+    labels += [names.index(folder.name)] * len(files)
   return paths, np.array(labels, np.int32)
 
 
 def find(split: str, data_dir) -> tuple[Files, np.ndarray, np.ndarray]:
-  """Finds the images of a split, by class and name.
+  """Finds the images of a split, sorted by class and path.
 
   Args:
     split: 'train' or 'test'.
-    data_dir: the folder.
+    data_dir: the folder of images.
 
   Returns:
-    (source, its rows of this split, int32 labels of these).
+    (files, int [N] rows of the files that are in this split, int32 [N] labels
+    of these rows).
 
   Raises:
     FileNotFoundError: there is no such folder.
-    ValueError: a class has no image, or is unknown.
+    ValueError: a class has no image, or only the test set has it.
   """
   names = classes(data_dir)
-  train, test = _parts(data_dir)
+  train, test = _split_folders(data_dir)
   if split == 'test' and test is not None:
     paths, labels = _images(test, names)
     if not paths:
@@ -118,9 +169,10 @@ def find(split: str, data_dir) -> tuple[Files, np.ndarray, np.ndarray]:
     )
   rows = np.arange(len(paths))
   if test is None:
-    whole = splits.Dataset(rows, labels)
-    rest, held = splits.hold_out(
-      whole, max(round(_TEST_SHARE * len(rows)), 1), seed=0
+    remaining, held_out = splits.hold_out(
+      splits.Dataset(rows, labels),
+      max(round(_TEST_SHARE * len(rows)), 1),
+      seed=0,
     )
-    rows, labels = rest if split == 'train' else held
+    rows, labels = remaining if split == 'train' else held_out
   return Files(paths), rows, labels

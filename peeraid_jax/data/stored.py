@@ -1,9 +1,9 @@
-"""Images that stay on disk and are decoded when their batch comes.
+"""Images that stay on disk and are decoded when their batch is needed.
 
-`Stored` looks like the array of images of a `Dataset`. What a batch holds is
-a function of (seed, epoch, step, place in the batch), so that a run that is
-resumed in the middle of an epoch, or goes on with another number of
-processes, reads the same images with the same crops.
+`Stored` looks like the array of images of a `Dataset`. The content of a batch
+is a function of (seed, epoch, step, place in the batch). So a run that
+resumes in the middle of an epoch, or with another number of processes, sees
+the same images with the same crops.
 """
 
 import contextlib
@@ -16,25 +16,32 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from peeraid_jax.data import splits
+
 _BILINEAR = Image.Resampling.BILINEAR
-# Inception's crops: width / height, and how often one is drawn.
+# Inception's random crops: range of width / height, and the number of draws
+# before the middle of the image is taken instead.
 _ASPECTS = (3 / 4, 4 / 3)
-_TRIES = 10
+_DRAWS = 10
 
 
 class Source(Protocol):
-  """Encoded images by their row."""
+  """Encoded images by row: the files of a folder, or prepared records.
+
+  Not to be confused with `data.Source`, the record of a data set.
+  """
 
   def read(self, row: int) -> tuple[bytes, str]:
-    """Returns a file's content and its name."""
+    """Returns an encoded image, and its name for error messages."""
 
 
 class Crop(NamedTuple):
-  """Random resized crops, as Inception was trained with.
+  """Random crops of random area and aspect, resized, as Inception uses them.
 
   Attributes:
-    area: smallest and largest part of an image that is cut out.
-    seed: whole numbers; a crop depends on them, the step and the place.
+    area: smallest and largest share of an image's area that a crop covers.
+    seed: integers; a crop depends on them, on the step and on its place in
+      the batch.
 
   Reference:
     Szegedy et al., Going Deeper with Convolutions, 2015.
@@ -47,27 +54,32 @@ class Crop(NamedTuple):
 def decode(content: bytes, name: str) -> Image.Image:
   """Decodes an image to RGB.
 
+  Args:
+    content: the encoded image.
+    name: name of the image, for the error message.
+
   Raises:
-    ValueError: it is damaged, or no image; names the file.
+    ValueError: the content is damaged, or is no image; names it.
   """
   try:
     return Image.open(io.BytesIO(content)).convert('RGB')
-  except Exception as error:  # Pillow raises whatever its decoders do.
+  except Exception as error:  # Pillow's decoders raise many classes.
     raise ValueError(
       f'{name} does not decode ({type(error).__name__}: {str(error)[:200]}); '
-      'replace that file, or take it out and begin a new run'
+      'replace that file, or remove it and start a new run'
     ) from error
 
 
 def centre_crop(
   image: Image.Image, size: int, *, fraction: float
 ) -> np.ndarray:
-  """Scales the shorter side, and cuts out the middle.
+  """Scales the shorter side and crops the middle.
 
   Args:
-    image: of any size; one that is square and has `size` is left alone.
-    size: height and width that are wanted.
-    fraction: of the scaled shorter side that is kept; 0.875 is 224 of 256.
+    image: image of any size; one of `size` x `size` is returned unchanged.
+    size: height and width of the result.
+    fraction: share of the scaled shorter side that the crop keeps; 0.875 is
+      224 of 256 pixels.
 
   Returns:
     uint8 [size, size, 3].
@@ -88,28 +100,28 @@ def random_crop(
   *,
   area: tuple[float, float],
 ) -> np.ndarray:
-  """Cuts out a part of random area and aspect, and scales it.
+  """Crops a part of random area and aspect, and resizes it.
 
   Args:
-    image: of any size.
-    size: height and width that are wanted.
-    rng: of the choice.
-    area: as of `Crop`.
+    image: image of any size.
+    size: height and width of the result.
+    rng: generator of the draws.
+    area: as in `Crop`.
 
   Returns:
     uint8 [size, size, 3].
   """
   width, height = image.size
-  for _ in range(_TRIES):
-    wanted = rng.uniform(*area) * width * height
+  for _ in range(_DRAWS):
+    pixels = rng.uniform(*area) * width * height
     aspect = math.exp(rng.uniform(*map(math.log, _ASPECTS)))
-    w, h = round(math.sqrt(wanted * aspect)), round(math.sqrt(wanted / aspect))
+    w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
     if 0 < w <= width and 0 < h <= height:
       left = int(rng.integers(0, width - w + 1))
       top = int(rng.integers(0, height - h + 1))
       break
   else:
-    # A very long image: the most of its middle that an aspect allows.
+    # The image is very long: take as much of its middle as an aspect allows.
     w = min(width, round(height * _ASPECTS[1]))
     h = min(height, round(width / _ASPECTS[0]))
     left, top = (width - w) // 2, (height - h) // 2
@@ -117,24 +129,25 @@ def random_crop(
   return np.asarray(image.resize((size, size), _BILINEAR, box=box))
 
 
-def _cores() -> int:
-  """Cores that this process may use."""
+def available_cores() -> int:
+  """Returns the number of CPU cores that this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1  # macOS
 
 
 class Stored:
-  """Images on disk, like an array uint8 [N, size, size, 3].
+  """Images on disk that look like an array uint8 [N, size, size, 3].
 
-  Indexing by rows gives a part, and reads nothing; `np.asarray` reads all.
+  Indexing with rows returns another `Stored` and reads nothing; `np.asarray`
+  decodes all images.
 
   Args:
-    source: of the encoded images.
-    rows: int [N], of the source.
-    size: height and width.
+    source: the encoded images.
+    rows: int [N], rows of `source`.
+    size: height and width in pixels.
     fraction: as in `centre_crop`.
-    threads: that decode at the same time; 0: one per core.
+    threads: number of threads that decode; 0: one per core.
   """
 
   dtype = np.dtype(np.uint8)
@@ -150,7 +163,7 @@ class Stored:
   ):
     self._source, self._rows = source, np.asarray(rows)
     self._size, self._fraction = size, fraction
-    self._threads = threads or _cores()
+    self._threads = threads or available_cores()
 
   @property
   def shape(self) -> tuple[int, int, int, int]:
@@ -170,12 +183,16 @@ class Stored:
     )
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
-    del copy
-    read = list(self.batches(np.arange(len(self)).reshape(-1, 1)))
-    found = np.concatenate(read) if read else np.empty(self.shape, np.uint8)
-    return found.astype(dtype or np.uint8, copy=False)
+    del copy  # Decoding always makes a new array.
+    decoded = list(self.batches(np.arange(len(self)).reshape(-1, 1)))
+    # NumPy cannot concatenate an empty list.
+    images = np.concatenate(decoded or [np.empty(self.shape, np.uint8)])
+    return images.astype(dtype or np.uint8, copy=False)
 
-  def _load(self, row: int, rng: np.random.Generator | None, area):
+  def _decode_row(
+    self, row: int, rng: np.random.Generator | None, area
+  ) -> np.ndarray:
+    """Decodes an image; crops it at random if there is a generator."""
     image = decode(*self._source.read(int(self._rows[row])))
     if rng is None:
       return centre_crop(image, self._size, fraction=self._fraction)
@@ -189,14 +206,14 @@ class Stored:
     start: int = 0,
     places: np.ndarray | None = None,
   ) -> Iterator[np.ndarray]:
-    """Yields batches in order, read ahead by threads (Grain).
+    """Yields batches in order; threads (of Grain) read ahead.
 
     Args:
-      rows: int [steps, B].
-      crop: random crops; None takes the middle.
+      rows: int [steps, B], the images of each batch.
+      crop: random crops; None crops the middle.
       start: first step.
-      places: int [B], places in the global batch, of which crops depend;
-        those in `rows` by default.
+      places: int [B], places of these images in the global batch, on which
+        random crops depend; by default the columns of `rows`.
 
     Yields:
       uint8 [B, H, W, C].
@@ -204,23 +221,57 @@ class Stored:
     Raises:
       ValueError: an image is damaged; names its file.
     """
-    import grain  # 2 s that runs on resident data save.
+    # Imported here: it takes 2 s, which runs with images in memory save.
+    import grain
 
     places = np.arange(rows.shape[1]) if places is None else places
 
-    def batch(step: int) -> np.ndarray:
-      found = np.empty((rows.shape[1], *self.shape[1:]), np.uint8)
+    def decode_batch(step: int) -> np.ndarray:
+      images = np.empty((rows.shape[1], *self.shape[1:]), np.uint8)
       for column, (row, place) in enumerate(
         zip(rows[step], places, strict=True)
       ):
         rng = None
         if crop is not None:
           rng = np.random.default_rng((*crop.seed, step, int(place)))
-        found[column] = self._load(row, rng, crop and crop.area)
-      return found
+        images[column] = self._decode_row(row, rng, crop and crop.area)
+      return images
 
-    read = grain.MapDataset.range(start, len(rows)).map(batch)
+    dataset = grain.MapDataset.range(start, len(rows)).map(decode_batch)
     threads = min(self._threads, max(len(rows) - start, 1))
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    with contextlib.closing(iter(read.to_iter_dataset(ahead))) as iterator:
+    with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as iterator:
       yield from iterator
+
+
+def load(
+  source: Source,
+  rows: np.ndarray,
+  labels: np.ndarray,
+  *,
+  size: int,
+  stream: bool,
+  fraction: float,
+  threads: int,
+) -> splits.Dataset:
+  """Makes a `Dataset` of encoded images.
+
+  Args:
+    source: the encoded images.
+    rows: int [N], rows of `source`.
+    labels: int32 [N], labels of these rows.
+    size: height and width in pixels.
+    stream: leave the images on disk; False decodes all of them now.
+    fraction: as in `centre_crop`.
+    threads: as in `Stored`.
+
+  Raises:
+    ValueError: the size is 0, or an image that is decoded now is damaged.
+  """
+  if size < 1:
+    raise ValueError(
+      f'image_size={size} should be at least 1: the images of this data set '
+      'have any size'
+    )
+  images = Stored(source, rows, size, fraction=fraction, threads=threads)
+  return splits.Dataset(images if stream else np.asarray(images), labels)

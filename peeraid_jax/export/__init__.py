@@ -1,7 +1,7 @@
-"""Trained networks for other programs: files, and a card that goes with them.
+"""Exports trained networks for other programs, each with a model card.
 
     python -m peeraid_jax.export --workdir=DIR --role=student --format=onnx
 
-In Python, `export.files.export` does the same. Nothing is imported here, so
-that the command tells what is wrong with its flags at once.
+In Python, `export.network.export` does the same. Nothing is imported here, so
+that `--help` and a mistyped flag answer at once.
 """

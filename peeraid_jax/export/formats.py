@@ -1,4 +1,9 @@
-"""The formats that a network is written in, each with its reader."""
+"""The file formats of an exported network, each with a writer and a reader.
+
+StableHLO and ONNX files hold a program: they work for every network. PyTorch
+and safetensors files hold parameters under the names that PyTorch's
+repositories give them: they work for the networks of these.
+"""
 
 import functools
 import importlib
@@ -11,29 +16,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from peeraid_jax import nets, torch_io
-from peeraid_jax.models import layers
 
 
 class Format(NamedTuple):
-  """One format.
+  """A file format.
 
   Attributes:
+    name: its key in `FORMATS`.
     suffix: of its files.
-    libraries: that are needed, and are an extra of this package.
-    write: (net, shape of an image, path) -> None.
-    read: (path, net) -> (images [N, H, W, C] in [0, 1] -> logits).
-    usage: how it is used in Python, with '{name}' for the file.
-    images: what it takes.
+    libraries: that writing or reading it needs, and that this package does
+      not install by default.
+    extra: of this package that installs the libraries.
+    write: (network, [H, W, C] of an image, path) -> None.
+    read: (path, network) -> (images float32 [N, H, W, C] in [0, 1] -> logits
+      [N, num_classes]).
+    usage: Python code that uses a file; '{name}' stands for the file's name.
+    images: which images a file takes, for the model card; '{normalization}'
+      and '{architecture}' stand for those of the network.
+    needs_torch_layout: files hold parameters under their names in PyTorch.
   """
 
+  name: str
   suffix: str
   libraries: tuple[str, ...]
+  extra: str
   write: Callable[[nets.Net, tuple[int, ...], pathlib.Path], None]
   read: Callable[[pathlib.Path, nets.Net], Callable]
   usage: str
   images: str
+  needs_torch_layout: bool
 
-  def check(self) -> None:
+  def check_libraries(self) -> None:
     """Checks that the libraries are installed.
 
     Raises:
@@ -43,21 +56,28 @@ class Format(NamedTuple):
       try:
         importlib.import_module(library)
       except ImportError:
-        extra = 'torch' if library == 'torch' else 'onnx'
         raise ImportError(
-          f"this format needs {library}: pip install 'peeraid_jax[{extra}]'"
+          f'--format={self.name} needs {library}: pip install '
+          f"'peeraid_jax[{self.extra}]'"
         ) from None
 
+  def check_network(self, net: nets.Net) -> None:
+    """Checks that the format can hold a network, without computing anything.
 
-def _float32(net: nets.Net):
-  """A network in eval mode that computes in float32, for any machine."""
-  apply = nets.logits_fn(net, dtype=jnp.float32)
+    Raises:
+      ValueError: the format needs names in PyTorch, and PyTorch's repositories
+        have no such network.
+    """
+    if self.needs_torch_layout:
+      torch_io.describe(net)
 
-  def logits_fn(images):
-    with layers.stock_convolutions():
-      return apply(images)
 
-  return logits_fn
+def _float32(net: nets.Net) -> Callable:
+  """Returns images -> logits, in eval mode and float32, for any machine.
+
+  The program has JAX's own convolutions, not the forms for this machine's CPU.
+  """
+  return nets.logits_fn(net, dtype=jnp.float32, convolutions='stock')
 
 
 def _write_stablehlo(net, shape, path) -> None:
@@ -76,6 +96,10 @@ def _read_stablehlo(path, net):
   return jax.jit(exported.call)
 
 
+# Of ONNX 1.16; onnxruntime 1.18 and later read it.
+_OPSET = 21
+
+
 def _write_onnx(net, shape, path) -> None:
   import onnx
   from jax2onnx import to_onnx
@@ -88,15 +112,11 @@ def _write_onnx(net, shape, path) -> None:
     input_names=['images'],
     output_names=['logits'],
   )
-  # It moves transpositions and leaves the shapes from before that; whoever
-  # loads the file infers them anew.
+  # jax2onnx moves transpositions without updating the shapes of intermediate
+  # arrays. Without these shapes, readers infer the right ones.
   del model.graph.value_info[:]
   onnx.checker.check_model(model, full_check=True)
   onnx.save(model, path)
-
-
-# ONNX 1.16, read by onnxruntime 1.18 and later.
-_OPSET = 21
 
 
 def _read_onnx(path, net):
@@ -117,10 +137,10 @@ def _write_torch(net, shape, path) -> None:
 
 
 def _read_torch(path, net):
-  # A state dict does not say what is done to images before.
+  # PyTorch's own format does not hold the normalization.
   normalization = torch_io.describe(net)['normalization']
-  found = torch_io.load(path, normalization=normalization)
-  return functools.partial(nets.predict, found)
+  loaded = torch_io.load(path, normalization=normalization)
+  return functools.partial(nets.predict, loaded)
 
 
 _TORCH_IMAGES = (
@@ -128,48 +148,73 @@ _TORCH_IMAGES = (
   "layers' names of {architecture} in the field's repositories"
 )
 
-FORMATS = {
-  'stablehlo': Format(
-    '.stablehlo',
-    (),
-    _write_stablehlo,
-    _read_stablehlo,
-    """from jax import export
+_FORMATS = (
+  Format(
+    name='stablehlo',
+    suffix='.stablehlo',
+    libraries=(),
+    extra='',
+    write=_write_stablehlo,
+    read=_read_stablehlo,
+    usage="""from jax import export
 
 network = export.deserialize(bytearray(open('{name}', 'rb').read()))
 logits = network.call(images)""",
-    'float32 [N, H, W, C] in [0, 1]; any N; on CPU, CUDA and TPU',
+    images='float32 [N, H, W, C] in [0, 1]; any N; on CPU, CUDA and TPU',
+    needs_torch_layout=False,
   ),
-  'onnx': Format(
-    '.onnx',
-    ('jax2onnx', 'onnxruntime'),
-    _write_onnx,
-    _read_onnx,
-    """import onnxruntime
+  Format(
+    name='onnx',
+    suffix='.onnx',
+    libraries=('jax2onnx', 'onnxruntime'),
+    extra='onnx',
+    write=_write_onnx,
+    read=_read_onnx,
+    usage="""import onnxruntime
 
 session = onnxruntime.InferenceSession('{name}')
 (logits,) = session.run(['logits'], {{'images': images}})""",
-    'float32 [N, H, W, C] in [0, 1]; any N',
+    images='float32 [N, H, W, C] in [0, 1]; any N',
+    needs_torch_layout=False,
   ),
-  'safetensors': Format(
-    '.safetensors',
-    (),
-    _write_torch,
-    _read_torch,
-    """from safetensors.torch import load_file
+  Format(
+    name='safetensors',
+    suffix='.safetensors',
+    libraries=(),
+    extra='',
+    write=_write_torch,
+    read=_read_torch,
+    usage="""from safetensors.torch import load_file
 
 model.load_state_dict(load_file('{name}'))""",
-    _TORCH_IMAGES,
+    images=_TORCH_IMAGES,
+    needs_torch_layout=True,
   ),
-  'torch': Format(
-    '.pt',
-    ('torch',),
-    _write_torch,
-    _read_torch,
-    """import torch
+  Format(
+    name='torch',
+    suffix='.pt',
+    libraries=('torch',),
+    extra='torch',
+    write=_write_torch,
+    read=_read_torch,
+    usage="""import torch
 
 model.load_state_dict(torch.load('{name}', weights_only=True))""",
-    _TORCH_IMAGES,
+    images=_TORCH_IMAGES,
+    needs_torch_layout=True,
   ),
-}
+)
+
+FORMATS = {file_format.name: file_format for file_format in _FORMATS}
 """Name -> format."""
+
+
+def get(name: str) -> Format:
+  """Returns a format by its name.
+
+  Raises:
+    ValueError: unknown name; lists the known ones.
+  """
+  if name not in FORMATS:
+    raise ValueError(f'--format={name} is unknown; known: {", ".join(FORMATS)}')
+  return FORMATS[name]

@@ -1,4 +1,4 @@
-"""AGKD-BML: attention from a clean teacher, metric learning both ways.
+"""AGKD-BML: attention of a clean teacher, bi-directional metric learning.
 
 Reference:
   Wang et al., AGKD-BML: Defense Against Adversarial Attack by Attention
@@ -16,19 +16,44 @@ from peeraid_jax.methods import base
 
 STATISTICS = ('joint', 'separate')
 
+FACTS = base.Facts(
+  teachers={'teacher': 'natural'},
+  student='wideresnet28x10',
+  defaults={**base.UNIFORM_START, 'teacher.initialise_student': True},
+  recipe=base.Recipe(
+    200,
+    (100, 150),
+    {
+      'model.normalization': 'half',
+      # The authors' teacher, by the name of its file: label smoothing 0.5,
+      # decays at 100 and 150, the last checkpoint.
+      'teacher.train_overrides': (
+        'method.kwargs.label_smoothing=0.5',
+        'train.epochs=200',
+        'optimizer.student.decay_epochs=(100, 150)',
+        'swa.enabled=False',
+      ),
+      'teacher.checkpoint': 'latest',
+      # The authors keep the checkpoint of the best clean accuracy.
+      'eval.select_attack': 'clean',
+      **base.NO_AVERAGE,
+    },
+  ),
+)
+
 
 def _forward(student, images, statistics):
   """Passes groups of images in train mode; returns (outputs, student)."""
   if statistics == 'joint':
-    # One batch, one set of statistics, one update.
-    joined, student = student.train(jnp.concatenate(images))
-    split = lambda x: jnp.split(x, len(images))
-    parts = zip(*(split(part) for part in joined), strict=True)
-    return [type(joined)(*part) for part in parts], student
-  outputs, moved = zip(*(student.train(x) for x in images), strict=True)
+    # One batch: one set of statistics, one update of the running ones.
+    output, student = student.train(jnp.concatenate(images))
+    split = lambda array: jnp.split(array, len(images))
+    groups = zip(*(split(array) for array in output), strict=True)
+    return [type(output)(*group) for group in groups], student
+  outputs, students = zip(*(student.train(x) for x in images), strict=True)
   # With one group per GPU, only the first GPU's running statistics survive:
   # those of the forward adversarial images.
-  return outputs, moved[0]
+  return outputs, students[0]
 
 
 def agkd_bml(
@@ -109,11 +134,10 @@ def agkd_bml(
 
   def attention_loss(student_features, teacher, images):
     target = losses.attention_map(teacher.eval(images).features)
-    ours = losses.attention_map(student_features)
-    return jnp.mean(jnp.abs(ours - jax.lax.stop_gradient(target)))
+    attention = losses.attention_map(student_features)
+    return jnp.mean(jnp.abs(attention - jax.lax.stop_gradient(target)))
 
-  def loss(nets, batch, adv, keys):
-    del keys
+  def loss(nets, batch, adv):
     images = [adv['images'], batch.images]
     if bml:
       images.append(adv['other_adv'])
@@ -145,13 +169,14 @@ def agkd_bml(
       norms = sum(jnp.mean(jnp.square(h)) for h in embeddings)
       terms['student/loss_triplet'] = metric_weight * hinge
       terms['student/loss_norm'] = metric_weight * norm_weight * norms
-    metrics = {
-      **terms,
-      'student/adv_accuracy': base.accuracy(a, labels),
-      'student/clean_accuracy': base.accuracy(c, labels),
-    }
-    return sum(terms.values()), ({**nets, 'student': student}, metrics)
+    logits = {'student/adv': a, 'student/clean': c}
+    return base.joint(terms, {**nets, 'student': student}, labels, logits)
 
   return base.Method(
-    ('student',), ('teacher',), craft, loss, draws_by_class=bml
+    ('student',),
+    ('teacher',),
+    craft,
+    loss,
+    draws_by_class=bml,
+    needs_features=agkd,
   )

@@ -8,7 +8,29 @@ Reference:
 import jax
 
 from peeraid_jax import losses
-from peeraid_jax.methods import base
+from peeraid_jax.methods import base, distillation
+
+FACTS = base.Facts(
+  teachers={'teacher': 'pgd_at', 'natural_teacher': 'natural'},
+  student='preactresnet18_rice',
+  defaults=base.UNIFORM_START,
+  recipe=base.Recipe(
+    200,
+    (50, 150),
+    {
+      'optimizer.student.weight_decay': 5e-4,
+      'model.normalization': 'cifar10',
+      'swa.start_epoch': 55,
+      'data.validation_examples': 5000,
+      'eval.select_on': 'validation',
+      'eval.select_attack': 'pgd20',
+    },
+  ),
+  fields_by_data={
+    'cifar100': {'model.normalization': 'cifar100', 'data.rotation': 15.0},
+    'svhn': {'model.normalization': 'none'},
+  },
+)
 
 
 def akd2(
@@ -35,8 +57,8 @@ def akd2(
     ce_weight, natural_weight, robust_weight: of the labels, of the naturally
       trained teacher and of the robust one.
     temperature: T, of teachers and student.
-    train_mode_attack: attack with batch statistics, and let every attack
-      step update the running ones.
+    train_mode_attack: attack with batch statistics, so that every attack
+      step updates the running ones.
 
   Raises:
     ValueError: a hyperparameter out of range.
@@ -48,36 +70,27 @@ def akd2(
   )
   base.check_temperatures(temperature=temperature)
 
-  craft = base.ascend_cross_entropy(maximise, train_mode=train_mode_attack)
-
-  def loss(nets, batch, adv, keys):
-    del keys
-    student = base.attacked(nets['student'], adv)
+  def loss(nets, batch, adv):
+    student = base.after_attack(nets['student'], adv)
     output, student = student.train(adv['images'])
 
     def imitate(teacher):
-      logits = jax.lax.stop_gradient(teacher.eval(adv['images']).logits)
+      """Returns the soft cross-entropy with a teacher, and its logits."""
+      (target,) = distillation.teacher_logits(teacher, adv['images'])
       values = losses.soft_cross_entropy(
-        jax.nn.softmax(logits / temperature), output.logits / temperature
+        jax.nn.softmax(target / temperature), output.logits / temperature
       )
-      return temperature**2 * values.mean(), logits
+      return temperature**2 * values.mean(), target
 
-    natural, _ = imitate(nets['natural_teacher'])
-    robust, robust_logits = imitate(nets['teacher'])
+    from_natural, _ = imitate(nets['natural_teacher'])
+    from_robust, robust_logits = imitate(nets['teacher'])
     terms = {
       'student/loss_ce': ce_weight
       * losses.cross_entropy(output.logits, batch.labels).mean(),
-      'student/loss_ce_natural_teacher': natural_weight * natural,
-      'student/loss_ce_teacher': robust_weight * robust,
+      'student/loss_ce_natural_teacher': natural_weight * from_natural,
+      'student/loss_ce_teacher': robust_weight * from_robust,
     }
-    metrics = {
-      **terms,
-      'student/adv_accuracy': base.accuracy(output.logits, batch.labels),
-      'teacher/adv_accuracy': base.accuracy(robust_logits, batch.labels),
-    }
-    return sum(terms.values()), ({**nets, 'student': student}, metrics)
+    logits = {'student/adv': output.logits, 'teacher/adv': robust_logits}
+    return base.joint(terms, {**nets, 'student': student}, batch.labels, logits)
 
-  roles = ('teacher', 'natural_teacher')
-  return base.Method(
-    ('student',), roles, craft, loss, per_example=not train_mode_attack
-  )
+  return distillation.attack_labels(FACTS, maximise, loss, train_mode_attack)

@@ -4,10 +4,17 @@ Reference:
   Goldblum et al., Adversarially Robust Distillation, 2020.
 """
 
-import jax
-
 from peeraid_jax import losses
-from peeraid_jax.methods import base
+from peeraid_jax.methods import base, distillation
+
+FACTS = base.Facts(
+  teachers={'teacher': 'trades'},
+  student='mobilenetv2',
+  teacher='wideresnet34x10',
+  defaults=base.UNIFORM_START,
+  recipe=base.Recipe(200, (100, 150), base.NO_AVERAGE),
+  fields_by_data={'cifar100': {'train.batch_size': 256}},
+)
 
 
 def ard(
@@ -23,7 +30,7 @@ def ard(
   The authors' code differs from the paper in three ways. It divides KL by
   the number of classes (reduction='mean'); it attacks the student in train
   mode (train_mode_attack=True); and its second decay of the learning rate
-  never happens (config.optimizer.student.decay_epochs=(100,)).
+  has no effect (config.optimizer.student.decay_epochs=(100,)).
 
   Args:
     maximise: the inner maximisation, of the student's cross-entropy; the
@@ -31,8 +38,8 @@ def ard(
     alpha: weight of the teacher, in [0, 1].
     temperature: T, of both networks.
     reduction: of KL over classes, 'batchmean' or 'mean'.
-    train_mode_attack: attack with batch statistics, and let every attack
-      step update the running ones.
+    train_mode_attack: attack with batch statistics, so that every attack
+      step updates the running ones.
 
   Raises:
     ValueError: a hyperparameter out of range.
@@ -41,32 +48,26 @@ def ard(
   base.check_temperatures(temperature=temperature)
   base.check_choice('reduction', reduction, base.REDUCTIONS)
 
-  craft = base.ascend_cross_entropy(maximise, train_mode=train_mode_attack)
-
-  def loss(nets, batch, adv, keys):
-    del keys
-    student = base.attacked(nets['student'], adv)
+  def loss(nets, batch, adv):
+    student = base.after_attack(nets['student'], adv)
     robust, student = student.train(adv['images'])
-    # At the default alpha the clean pass has no weight; it still moves the
+    # At the default alpha the clean pass has no weight; it still updates the
     # running statistics, as in the authors' code.
     clean, student = student.train(batch.images)
-    teacher = jax.lax.stop_gradient(nets['teacher'].eval(batch.images).logits)
+    (target,) = distillation.teacher_logits(nets['teacher'], batch.images)
     divergence = base.REDUCTIONS[reduction](
-      teacher, robust.logits, temperature=temperature
+      target, robust.logits, temperature=temperature
     )
     terms = {
       'student/loss_kl_teacher': alpha * temperature**2 * divergence.mean(),
       'student/loss_ce': (1 - alpha)
       * losses.cross_entropy(clean.logits, batch.labels).mean(),
     }
-    metrics = {
-      **terms,
-      'student/adv_accuracy': base.accuracy(robust.logits, batch.labels),
-      'student/clean_accuracy': base.accuracy(clean.logits, batch.labels),
-      'teacher/clean_accuracy': base.accuracy(teacher, batch.labels),
+    logits = {
+      'student/adv': robust.logits,
+      'student/clean': clean.logits,
+      'teacher/clean': target,
     }
-    return sum(terms.values()), ({**nets, 'student': student}, metrics)
+    return base.joint(terms, {**nets, 'student': student}, batch.labels, logits)
 
-  return base.Method(
-    ('student',), ('teacher',), craft, loss, per_example=not train_mode_attack
-  )
+  return distillation.attack_labels(FACTS, maximise, loss, train_mode_attack)

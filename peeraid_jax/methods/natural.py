@@ -3,16 +3,22 @@
 from peeraid_jax import losses
 from peeraid_jax.methods import base
 
+FACTS = base.Facts(
+  defaults={'eval.select_attack': 'clean'},
+  # PeerAiD's repository trains its natural baseline so.
+  recipe=base.Recipe(300, (214, 259, 284)),
+)
+
 
 def natural(
   maximise: base.Maximise, *, label_smoothing: float = 0.0
 ) -> base.Method:
-  """Returns the method that every table calls 'natural'.
+  """Returns natural training.
 
   Args:
     maximise: unused.
-    label_smoothing: probability of the wrong classes together; 0.5 in the
-      name of AGKD-BML's teacher.
+    label_smoothing: total probability of the wrong classes in the labels;
+      AGKD-BML's teacher is trained with 0.5.
 
   Raises:
     ValueError: it is not in [0, 1].
@@ -24,16 +30,17 @@ def natural(
     del nets, keys
     return batch.images
 
-  def loss(nets, batch, adv, keys):
-    del adv, keys
+  def loss(nets, batch, adv):
+    del adv
     output, student = nets['student'].train(batch.images)
     value = losses.smoothed_cross_entropy(
       output.logits, batch.labels, smoothing=label_smoothing
     ).mean()
-    metrics = {
-      'student/loss_ce': value,
-      'student/clean_accuracy': base.accuracy(output.logits, batch.labels),
-    }
-    return value, ({**nets, 'student': student}, metrics)
+    return base.joint(
+      {'student/loss_ce': value},
+      {**nets, 'student': student},
+      batch.labels,
+      {'student/clean': output.logits},
+    )
 
   return base.Method(('student',), (), craft, loss)

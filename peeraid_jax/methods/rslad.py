@@ -1,4 +1,4 @@
-"""RSLAD: a robust teacher's clean predictions are all the labels there are.
+"""RSLAD: a robust teacher's clean predictions are the only labels.
 
 Reference:
   Zi et al., Revisiting Adversarial Robustness Distillation: Robust Soft
@@ -8,6 +8,12 @@ Reference:
 import jax
 
 from peeraid_jax.methods import base
+
+FACTS = base.Facts(
+  teachers={'teacher': 'trades'},
+  teacher='wideresnet34x10',
+  recipe=base.Recipe(300, (215, 260, 285), base.NO_AVERAGE),
+)
 
 
 def rslad(
@@ -21,8 +27,8 @@ def rslad(
   """Returns RSLAD: 5/6 KL(t(x) || s(x*)) + 1/6 KL(t(x) || s(x)).
 
   The authors' code divides KL by the number of classes (reduction='mean'),
-  and multiplies both terms by 10 on CIFAR-100 (scale=10). The 1e-5 that it
-  adds inside the logarithm of the target changes no gradient and is left out.
+  and multiplies both terms by 10 on CIFAR-100 (scale=10). It adds 1e-5 inside
+  the logarithm of the target, which changes no gradient; this is left out.
 
   Args:
     maximise: the inner maximisation, of KL(t(x) || s(x')).
@@ -43,8 +49,7 @@ def rslad(
 
   craft = base.ascend_divergence(maximise, 'teacher')
 
-  def loss(nets, batch, adv, keys):
-    del keys
+  def loss(nets, batch, adv):
     target = jax.lax.stop_gradient(adv['clean_logits'])
     robust, student = nets['student'].train(adv['images'])
     clean, student = student.train(batch.images)
@@ -56,12 +61,11 @@ def rslad(
       * clean_weight
       * divergence(target, clean.logits).mean(),
     }
-    metrics = {
-      **terms,
-      'student/adv_accuracy': base.accuracy(robust.logits, batch.labels),
-      'student/clean_accuracy': base.accuracy(clean.logits, batch.labels),
-      'teacher/clean_accuracy': base.accuracy(target, batch.labels),
+    logits = {
+      'student/adv': robust.logits,
+      'student/clean': clean.logits,
+      'teacher/clean': target,
     }
-    return sum(terms.values()), ({**nets, 'student': student}, metrics)
+    return base.joint(terms, {**nets, 'student': student}, batch.labels, logits)
 
   return base.Method(('student',), ('teacher',), craft, loss)

@@ -1,8 +1,15 @@
-"""Convolutions in the forms that XLA's CPU compiler runs fast.
+"""Convolutions in forms that XLA's CPU compiler runs fast.
 
-Each is the stock convolution, with sums arranged otherwise; 3x3 ones with many
-channels are computed in fewer products (`winograd`).
-experiments/benchmarks/README.md says what each form is worth.
+`conv` computes what JAX's own ("stock") convolution computes, up to rounding:
+sums are arranged in another way, 3x3 convolutions with many channels take
+fewer products (`winograd`), and those of the smallest images are one matrix
+product (`matrix_conv`). Gradients have forms of their own. The speed-up of each
+form stands in experiments/benchmarks/README.md.
+
+All functions share these arguments: images [B, H, W, C]; kernel
+[h, w, C / groups, outputs]; strides of rows and columns; padding ((above,
+below), (left, right)); groups, 1 or the number of channels; low_memory, see
+`conv`. `grad` is the gradient of the convolution's result.
 """
 
 import functools
@@ -12,19 +19,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax.models import winograd
+from peeraid_jax.models import matrix_conv, winograd
 
 _NHWC = ('NHWC', 'HWIO', 'NHWC')
-# Up to it XLA leaves a convolution to Eigen; above, YNNPACK takes it.
-_SMALL = 16
-# From here on Eigen is the faster one for gradients of kernels.
-_MANY = 64
-# Images whose part of a kernel's gradient is computed at a time.
-_PART = 16
+# Up to this many channels XLA's CPU compiler calls the library Eigen for a
+# convolution, above it YNNPACK.
+_EIGEN_CHANNELS = 16
+# From this many channels on, Eigen computes gradients of kernels faster.
+_MANY_CHANNELS = 64
+# A kernel's gradient is computed for this many images at a time.
+_IMAGES_PER_PART = 16
 
 
 def stock(images, kernel, strides, padding, groups=1, lhs_dilation=(1, 1)):
-  """JAX's own; arguments as of `conv`, and by how much rows are spread."""
+  """JAX's own convolution.
+
+  Args:
+    images, kernel, strides, padding, groups: as in `conv`.
+    lhs_dilation: distances of the images' rows and columns; zeros between.
+  """
   return jax.lax.conv_general_dilated(
     images,
     kernel,
@@ -37,27 +50,33 @@ def stock(images, kernel, strides, padding, groups=1, lhs_dilation=(1, 1)):
 
 
 def _columns_at_once(image_width, kernel, strides, groups) -> int:
-  """How many neighbouring outputs of a row are computed as channels of one."""
+  """How many neighbouring output columns are computed as channels of one.
+
+  1 where that is no faster. The number divides `image_width`.
+  """
   _, columns, inputs, outputs = kernel.shape
-  few = inputs <= 4
+  few_inputs = inputs <= 4
   if strides != (1, 1) or groups != 1 or columns < 3:
     return 1
-  if not few and max(inputs, outputs) > _SMALL:
+  if not few_inputs and max(inputs, outputs) > _EIGEN_CHANNELS:
     return 1
-  most = min((64 if few else 32) // outputs, image_width // 2)
+  most = min((64 if few_inputs else 32) // outputs, image_width // 2)
   count = 1
   while 2 * count <= most and image_width % (2 * count) == 0:
     count *= 2
   return count
 
 
-def _forward(images, kernel, strides, padding, groups, lean):
+def _forward(images, kernel, strides, padding, groups, low_memory):
   """The convolution; with few channels, several columns at once.
 
-  A kernel of few outputs fills a part of a vector register. A wider one, with
-  a shifted copy of the kernel for each of the columns, has more of them.
+  A kernel with few outputs fills only a part of a vector register. A wider
+  kernel, with one shifted copy of the kernel per column, computes neighbouring
+  columns as further outputs, and fills the register.
   """
-  if not lean and winograd.suits(images, kernel, strides, padding, groups):
+  if not low_memory and winograd.suits(
+    images, kernel, strides, padding, groups
+  ):
     return winograd.conv(images, kernel)
   low, high = padding[1]
   rows, columns, inputs, outputs = kernel.shape
@@ -72,32 +91,37 @@ def _forward(images, kernel, strides, padding, groups, lean):
   wide = jnp.stack(shifted, axis=3).reshape(
     rows, columns + count - 1, inputs, count * outputs
   )
-  found = stock(images, wide, (1, count), padding)
-  return found.reshape(*found.shape[:2], width, outputs)
+  result = stock(images, wide, (1, count), padding)
+  return result.reshape(*result.shape[:2], width, outputs)
 
 
-def _phases(grad, kernel, strides, padding, size):
-  """The input gradient of a strided convolution, without dilating `grad`.
+def _strided_image_grad(grad, kernel, strides, padding, size):
+  """The images' gradient of a strided convolution, without dilating `grad`.
 
-  Rows and columns of the images fall into as many phases as the stride is
-  long; each sees its own part of the kernel. They are channels of one
-  convolution at stride 1.
+  With stride s, rows p and p + s of the images meet the same rows of the
+  kernel: rows have s phases, each with its own part of the kernel, and columns
+  likewise. All phases are computed as channels of one convolution at stride 1,
+  and then interleaved.
+
+  Args:
+    grad, kernel, strides, padding: of the convolution.
+    size: (rows, columns) of the images.
   """
-  taps, pads = [], []
+  kernel_index, pads = [], []
   for axis in (0, 1):
     stride, low = strides[axis], padding[axis][0]
-    # Image row p = stride * i + phase meets output row i + offset through the
-    # kernel's row p + low - stride * (i + offset).
+    # Image row p = stride * i + phase contributes to output row i + offset
+    # through the kernel's row p + low - stride * (i + offset).
     phase = np.arange(stride)
     first = -((kernel.shape[axis] - 1 - low) // stride)
     last = (stride - 1 + low) // stride
     offsets = np.arange(first, last + 1)
-    taps.append(phase[None] + low - stride * offsets[:, None])
+    kernel_index.append(phase[None] + low - stride * offsets[:, None])
     pads.append(
       (-first, -(-size[axis] // stride) - grad.shape[axis + 1] + last)
     )
   parts = kernel.swapaxes(2, 3)
-  for axis, index in zip((0, 2), taps, strict=True):
+  for axis, index in zip((0, 2), kernel_index, strict=True):
     inside = (index >= 0) & (index < parts.shape[axis])
     picked = jnp.take(parts, np.where(inside, index, 0), axis=axis)
     mask = inside.reshape(*[1] * axis, *index.shape, *[1] * (4 - 1 - axis // 2))
@@ -106,53 +130,69 @@ def _phases(grad, kernel, strides, padding, size):
   count = strides[0] * strides[1] * kernel.shape[2]
   parts = parts.transpose(0, 2, 4, 1, 3, 5)
   parts = parts.reshape(*parts.shape[:3], count)
-  found = stock(grad, parts, (1, 1), pads)
-  batch, rows, columns = found.shape[:3]
-  found = found.reshape(batch, rows, columns, *strides, kernel.shape[2])
-  found = found.transpose(0, 1, 3, 2, 4, 5)
-  found = found.reshape(batch, rows * strides[0], columns * strides[1], -1)
-  return found[:, : size[0], : size[1]]
+  phases = stock(grad, parts, (1, 1), pads)
+  batch, rows, columns = phases.shape[:3]
+  phases = phases.reshape(batch, rows, columns, *strides, kernel.shape[2])
+  result = phases.transpose(0, 1, 3, 2, 4, 5)
+  result = result.reshape(batch, rows * strides[0], columns * strides[1], -1)
+  return result[:, : size[0], : size[1]]
 
 
-def _image_grad(images, kernel, strides, padding, groups, lean, grad):
-  if not lean and winograd.suits(images, kernel, strides, padding, groups):
+def _image_grad(images, kernel, strides, padding, groups, low_memory, grad):
+  """The gradient of the images, [B, H, W, C]."""
+  if not low_memory and winograd.suits(
+    images, kernel, strides, padding, groups
+  ):
     return winograd.image_grad(grad, kernel)
   size = images.shape[1:3]
   strided = strides != (1, 1)
   if strided and groups == 1 and kernel.shape[0] > 1:
-    if kernel.shape[2] <= _SMALL:
-      return _phases(grad, kernel, strides, padding, size)
+    if kernel.shape[2] <= _EIGEN_CHANNELS:
+      return _strided_image_grad(grad, kernel, strides, padding, size)
   pads = []
   for axis in (0, 1):
     low = kernel.shape[axis] - 1 - padding[axis][0]
     used = (grad.shape[axis + 1] - 1) * strides[axis] + 1
     pads.append((low, size[axis] - used - low + kernel.shape[axis] - 1))
-  # In a loop, the stock gradient's kernel stays in a layout that is about
-  # seven times slower: so it is flipped and transposed here.
+  # Flipping and transposing the kernel is left to the compiler by JAX's own
+  # gradient. Inside a loop it then keeps a layout that is about seven times
+  # slower, so it is done explicitly here.
   flipped = kernel[::-1, ::-1]
   if groups == 1:
     flipped = flipped.swapaxes(2, 3)
   elif kernel.shape[2] != 1 or kernel.shape[3] != groups:
-    raise NotImplementedError('convolutions are dense or depthwise here')
+    raise NotImplementedError(
+      'convolutions are dense or depthwise here, got '
+      f'groups={groups} and a kernel of shape {kernel.shape}'
+    )
   if strided:
     return stock(grad, flipped, (1, 1), pads, groups, strides)
-  return _forward(grad, flipped, (1, 1), tuple(pads), groups, lean)
+  return _forward(grad, flipped, (1, 1), tuple(pads), groups, low_memory)
 
 
-def _kernel_grad_of(images, grad, size, strides, padding):
-  """The kernel gradient of some images: the batch is what is summed over."""
+def _kernel_grad_of_part(images, grad, size, strides, padding):
+  """The kernel's gradient, summed over some of the images.
+
+  It is a convolution of the images with `grad` in which the batch takes the
+  place of the channels.
+
+  Args:
+    images, grad, strides, padding: of the convolution.
+    size: (rows, columns) of the kernel.
+  """
   pads = []
   for axis in (0, 1):
     low = padding[axis][0]
     used = (grad.shape[axis + 1] - 1) * strides[axis] + 1
     high = size[axis] - 1 + used - images.shape[axis + 1] - low
     pads.append((low, high))
-  # With rows spread, and every other one looked at, nothing changes but that
-  # Eigen takes it, which is faster at this than YNNPACK with many channels.
-  many = max(images.shape[-1], grad.shape[-1]) >= _MANY
-  spread = 2 if many else 1
+  # XLA leaves dilated convolutions to Eigen, which is faster at this one with
+  # many channels. Dilating all rows by 2, and computing every other row of the
+  # result, selects Eigen and does not change the values.
+  many_channels = max(images.shape[-1], grad.shape[-1]) >= _MANY_CHANNELS
+  spread = 2 if many_channels else 1
   # Transposed explicitly, for the layout's sake, as in `_image_grad`.
-  found = jax.lax.conv_general_dilated(
+  result = jax.lax.conv_general_dilated(
     images.transpose(3, 1, 2, 0),
     grad.transpose(1, 2, 0, 3),
     (spread, 1),
@@ -161,79 +201,58 @@ def _kernel_grad_of(images, grad, size, strides, padding):
     rhs_dilation=(spread * strides[0], strides[1]),
     dimension_numbers=_NHWC,
   )
-  return found.transpose(1, 2, 0, 3)
+  return result.transpose(1, 2, 0, 3)
 
 
 def _kernel_grad(images, kernel, strides, padding, groups, grad):
+  """The gradient of the kernel, [h, w, C / groups, outputs]."""
   if groups != 1:
     return jax.linear_transpose(
       lambda k: stock(images, k, strides, padding, groups), kernel
     )(grad)[0]
   if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
-    seen = images[:, :: strides[0], :: strides[1]]
-    return jnp.einsum('bhwi,bhwo->io', seen, grad)[None, None]
-  part = functools.partial(
-    _kernel_grad_of, size=kernel.shape[:2], strides=strides, padding=padding
+    used = images[:, :: strides[0], :: strides[1]]
+    return jnp.einsum('bhwi,bhwo->io', used, grad)[None, None]
+  grad_of_part = functools.partial(
+    _kernel_grad_of_part,
+    size=kernel.shape[:2],
+    strides=strides,
+    padding=padding,
   )
   batch, rows, columns = grad.shape[:3]
-  if batch <= _PART or batch % _PART or rows * columns < 64:
-    return part(images, grad)
+  size = _IMAGES_PER_PART
+  if batch <= size or batch % size or rows * columns < 64:
+    return grad_of_part(images, grad)
 
-  # In parts that stay in the cache. And what enters a loop is in memory: else
-  # XLA computes the images anew, out of the layer before, in a transposed
-  # order that takes longer than the gradient.
-  def body(total, pair):
-    return total + part(*pair), None
+  # A loop over parts that fit in the cache. The loop also forces the images
+  # into memory: otherwise XLA fuses the layer before into the gradient, and
+  # computes it in a transposed order that takes longer than the gradient.
+  def body(total, part):
+    return total + grad_of_part(*part), None
 
-  folded = tuple(x.reshape(-1, _PART, *x.shape[1:]) for x in (images, grad))
-  # The sum of many parts needs more digits than half precision has.
-  wide = jnp.promote_types(kernel.dtype, jnp.float32)
-  total, _ = jax.lax.scan(body, jnp.zeros(kernel.shape, wide), folded)
+  parts = tuple(x.reshape(-1, size, *x.shape[1:]) for x in (images, grad))
+  # The sum over many parts needs more digits than half precision has.
+  sum_dtype = jnp.promote_types(kernel.dtype, jnp.float32)
+  total, _ = jax.lax.scan(body, jnp.zeros(kernel.shape, sum_dtype), parts)
   return total.astype(kernel.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
-def _conv(images, kernel, strides, padding, groups, lean):
-  return _forward(images, kernel, strides, padding, groups, lean)
+def _conv(images, kernel, strides, padding, groups, low_memory):
+  return _forward(images, kernel, strides, padding, groups, low_memory)
 
 
-def _conv_forward(images, kernel, strides, padding, groups, lean):
-  found = _forward(images, kernel, strides, padding, groups, lean)
-  return found, (images, kernel)
+def _conv_forward(images, kernel, strides, padding, groups, low_memory):
+  result = _forward(images, kernel, strides, padding, groups, low_memory)
+  return result, (images, kernel)
 
 
-def _conv_backward(strides, padding, groups, lean, saved, grad):
-  settings = *saved, strides, padding, groups
-  return _image_grad(*settings, lean, grad), _kernel_grad(*settings, grad)
+def _conv_backward(strides, padding, groups, low_memory, residuals, grad):
+  settings = *residuals, strides, padding, groups
+  return _image_grad(*settings, low_memory, grad), _kernel_grad(*settings, grad)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
-
-
-def _dense(images, kernel, strides, padding):
-  """The convolution as one matrix product; None if that would do more.
-
-  The matrix takes all of an image to all of its outputs. For 2x2 pixels it has
-  16 blocks, where the kernel meets 36 pixels, most of them padding.
-  """
-  rows, columns, inputs, outputs = kernel.shape
-  meets = []
-  for axis, taps in enumerate((rows, columns)):
-    size, (low, high) = images.shape[axis + 1], padding[axis]
-    count = (size + low + high - taps) // strides[axis] + 1
-    # [size, outputs, taps]: which pixel an output meets through a tap.
-    met = strides[axis] * np.arange(count)[:, None] + np.arange(taps) - low
-    meets.append(np.arange(size)[:, None, None] == met)
-  size = meets[0].shape[1], meets[1].shape[1]
-  pixels = images.shape[1] * images.shape[2]
-  if pixels * size[0] * size[1] > 2 * rows * columns:
-    return None
-  places = np.einsum('hat,wbu->hwabtu', *meets).reshape(-1, rows * columns)
-  # Sums of one number and zeros.
-  matrix = places.astype(kernel.dtype) @ kernel.reshape(rows * columns, -1)
-  matrix = matrix.reshape(pixels, -1, inputs, outputs).swapaxes(1, 2)
-  found = images.reshape(len(images), -1) @ matrix.reshape(pixels * inputs, -1)
-  return found.reshape(-1, *size, outputs)
 
 
 def conv(
@@ -243,7 +262,7 @@ def conv(
   padding: tuple[tuple[int, int], tuple[int, int]],
   groups: int,
   *,
-  lean: bool = False,
+  low_memory: bool = False,
 ) -> chex.Array:
   """A convolution, dense or depthwise.
 
@@ -253,16 +272,16 @@ def conv(
     strides: of rows and columns.
     padding: ((above, below), (left, right)).
     groups: 1, or the number of channels.
-    lean: leaves out Winograd's form, which is faster and needs more memory.
+    low_memory: do without Winograd's form, which is faster and needs more
+      memory.
 
   Returns:
     [B, H', W', out].
 
   Raises:
-    NotImplementedError: for the gradient of other groups.
+    NotImplementedError: other groups, when the images' gradient is taken.
   """
   if groups == 1:
-    found = _dense(images, kernel, strides, padding)
-    if found is not None:
-      return found
-  return _conv(images, kernel, strides, padding, groups, lean)
+    if matrix_conv.suits(images, kernel, strides, padding):
+      return matrix_conv.conv(images, kernel, strides, padding)
+  return _conv(images, kernel, strides, padding, groups, low_memory)

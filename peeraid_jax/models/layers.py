@@ -1,7 +1,5 @@
-"""Layers that every network here shares, with PyTorch's conventions."""
+"""The layers that networks consist of, with PyTorch's conventions."""
 
-import contextlib
-import contextvars
 import functools
 import math
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from peeraid_jax.models import cpu_conv
+from peeraid_jax.models import cpu_conv, interface
 
 # Flax's momentum 0.9 is PyTorch's 0.1.
 BATCH_NORM_MOMENTUM = 0.9
@@ -23,41 +21,6 @@ torch_default_init = nn.initializers.variance_scaling(
 )
 # He et al. (2015) by fan-out, as WideResNets are initialised; not truncated.
 he_fan_out_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-
-
-class Output(NamedTuple):
-  """What a network says of a batch of images.
-
-  Attributes:
-    logits: float32 [B, num_classes].
-    features: [B, h, w, channels], the last feature map.
-    embedding: float32 [B, channels], its spatial mean.
-  """
-
-  logits: chex.Array
-  features: chex.Array
-  embedding: chex.Array
-
-
-_stock = contextvars.ContextVar('stock_convolutions', default=False)
-
-
-@contextlib.contextmanager
-def stock_convolutions():
-  """Networks traced inside have JAX's own convolutions on every backend.
-
-  For programs that another machine runs, or whose work is counted.
-  """
-  token = _stock.set(True)
-  try:
-    yield
-  finally:
-    _stock.reset(token)
-
-
-def are_stock() -> bool:
-  """Says whether networks traced here have JAX's own convolutions."""
-  return _stock.get()
 
 
 def conv_general_dilated(
@@ -71,16 +34,27 @@ def conv_general_dilated(
   dimension_numbers=None,
   feature_group_count=1,
   precision=None,
-  lean=False,
+  convolutions='auto',
+  low_memory=False,
 ):
-  """The stock convolution, in a form of our own on CPU; see `cpu_conv`.
+  """`jax.lax.conv_general_dilated`, or the same by a form of `cpu_conv`.
 
-  GPU and TPU recognise the stock gradients and map them to the vendor's own.
+  GPU and TPU compilers recognise the gradients of JAX's own operation and map
+  them to the vendor's kernels; so the other forms are for CPUs alone.
+
+  Args:
+    lhs, rhs, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
+      feature_group_count, precision: as in JAX. The forms of `cpu_conv` are
+      for NHWC images without dilation.
+    convolutions: as in `interface.Network`.
+    low_memory: as in `cpu_conv.conv`.
   """
-  if jax.default_backend() == 'cpu' and not _stock.get():
+  if convolutions == 'auto':
+    convolutions = 'cpu' if jax.default_backend() == 'cpu' else 'stock'
+  if convolutions == 'cpu':
     pads = tuple(tuple(p) for p in padding)
     return cpu_conv.conv(
-      lhs, rhs, tuple(strides), pads, feature_group_count, lean=lean
+      lhs, rhs, tuple(strides), pads, feature_group_count, low_memory=low_memory
     )
   return jax.lax.conv_general_dilated(
     lhs,
@@ -95,8 +69,8 @@ def conv_general_dilated(
   )
 
 
-class Layers(NamedTuple):
-  """What a block is built of, made once and handed down.
+class LayerSet(NamedTuple):
+  """The layers of one call of a network, configured by its fields.
 
   Attributes:
     conv: (channels, size, stride=1, groups=1, name=...) -> module; no bias.
@@ -109,16 +83,32 @@ class Layers(NamedTuple):
   activate: Callable[[chex.Array], chex.Array]
 
 
-def make_layers(
-  network, *, train: bool, kernel_init, deepmind: bool = False
-) -> Layers:
-  """Builds convolution, batch norm and nonlinearity for a call of a network.
+class Block(nn.Module):
+  """Base class of the blocks of which a network's stages consist.
+
+  Attributes:
+    channels: of the block's output, before any expansion of its own.
+    stride: of the one convolution that may reduce the image.
+    layer_set: from `layer_set`.
+  """
+
+  channels: int
+  stride: int
+  layer_set: LayerSet
+
+
+def layer_set(
+  network: interface.Network,
+  train: bool,
+  *,
+  kernel_init,
+  deepmind: bool = False,
+) -> LayerSet:
+  """Returns convolution, batch norm and nonlinearity for a network's call.
 
   Args:
-    network: its `dtype` is that of the computation, parameters and statistics
-      are float32; its `axis_name` is the mapped axis that batch statistics
-      are averaged over, or None.
-    train: batch statistics if True, running ones if False.
+    network: its dtype, axis_name, remat and convolutions configure the layers.
+    train: batch norm uses batch statistics if True, running ones if False.
     kernel_init: initialiser of convolution kernels.
     deepmind: SiLU instead of ReLU, and TensorFlow's padding, which at stride
       2 is nothing above and on the left, instead of PyTorch's symmetric one.
@@ -136,9 +126,11 @@ def make_layers(
       use_bias=False,
       dtype=network.dtype,
       kernel_init=kernel_init,
-      # Who has blocks computed again wants memory, not speed.
+      # With remat, prefer low memory to speed.
       conv_general_dilated=functools.partial(
-        conv_general_dilated, lean=network.remat
+        conv_general_dilated,
+        convolutions=network.convolutions,
+        low_memory=network.remat,
       ),
       **kwargs,
     )
@@ -151,26 +143,18 @@ def make_layers(
     dtype=network.dtype,
     axis_name=network.axis_name,
   )
-  return Layers(conv, norm, nn.silu if deepmind else nn.relu)
+  return LayerSet(conv, norm, nn.silu if deepmind else nn.relu)
 
 
-def remat_if(network, block):
-  """Returns a block that computes its inside again for the gradient.
-
-  Args:
-    network: its `remat` says whether.
-    block: the class of a block.
-  """
-  return nn.remat(block) if network.remat else block
-
-
-def normalised(network, images: chex.Array) -> chex.Array:
-  """Returns what a network computes with, of images in [0, 1].
+def normalised(network: interface.Network, images: chex.Array) -> chex.Array:
+  """Normalises images as a network does first of all.
 
   Args:
-    network: its `normalization` is (mean, std), each a number or one per
-      channel, or None; its `dtype` is that of the computation.
-    images: [B, H, W, C].
+    network: its `normalization` and `dtype` are applied.
+    images: float32 [B, H, W, C] in [0, 1].
+
+  Returns:
+    [B, H, W, C] in the network's dtype.
   """
   if network.normalization is not None:
     mean, std = (jnp.asarray(v, images.dtype) for v in network.normalization)
@@ -178,14 +162,55 @@ def normalised(network, images: chex.Array) -> chex.Array:
   return images.astype(network.dtype)
 
 
+def remat_if(network: interface.Network, block: type[Block]) -> type[Block]:
+  """Returns the class of a network's blocks, with remat if it asks for it."""
+  return nn.remat(block) if network.remat else block
+
+
+def stage(
+  block: Callable[..., nn.Module],
+  x: chex.Array,
+  *,
+  name: str,
+  count: int,
+  channels: int,
+  stride: int,
+  layer_set: LayerSet,
+  **fields,
+) -> chex.Array:
+  """Applies the blocks of one stage; called inside a module.
+
+  Args:
+    block: class of the blocks, as of `remat_if`.
+    x: [B, h, w, channels], the stage's input.
+    name: of the stage; blocks are called <name>_block1, <name>_block2, ...
+    count: number of blocks.
+    channels, layer_set: as in `Block`.
+    stride: of the first block; the others have stride 1.
+    **fields: further fields of the block's class.
+  """
+  for index in range(count):
+    x = block(
+      channels,
+      stride if index == 0 else 1,
+      layer_set,
+      **fields,
+      name=f'{name}_block{index + 1}',
+    )(x)
+  return x
+
+
 def _torch_bias_init(inputs: int):
+  """PyTorch's default initialiser of a linear layer's bias."""
   bound = 1 / math.sqrt(inputs)
   return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
     key, shape, dtype, -bound, bound
   )
 
 
-def head(features: chex.Array, num_classes: int, *, zero_bias=False) -> Output:
+def head(
+  features: chex.Array, num_classes: int, *, zero_bias=False
+) -> interface.Output:
   """Spatial mean and linear layer in float32; called inside a module.
 
   Args:
@@ -203,9 +228,14 @@ def head(features: chex.Array, num_classes: int, *, zero_bias=False) -> Output:
     bias_init=bias_init,
     name='linear',
   )(embedding)
-  return Output(logits, features, embedding)
+  return interface.Output(logits, features, embedding)
 
 
 def scaled(channels: int, width: int) -> int:
-  """Channels of a layer in a network whose base has `width` instead of 64."""
+  """Returns the channels of a layer in a network of base `width`.
+
+  Args:
+    channels: of the layer in the published network, whose base width is 64.
+    width: base channels.
+  """
   return max(1, round(channels * width / 64))

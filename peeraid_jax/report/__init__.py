@@ -1,4 +1,4 @@
-"""Reports: what a run's networks withstand, as one page to look at.
+"""Reports: one HTML page that shows how robust a run's network is.
 
 python -m peeraid_jax.report --workdir=DIR [--compare=OTHER]
 """
@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-# Drawing needs no display.
+# Figures are written to files, so Matplotlib needs no display.
 os.environ.setdefault('MPLBACKEND', 'agg')
 
 
@@ -21,48 +21,50 @@ def make(
   size: int = 21,
   data_dir: str = '',
 ) -> pathlib.Path:
-  """Measures the networks of runs, and writes a page and its pictures.
+  """Measures the networks of runs and writes a page with its figures.
 
-  What was measured is kept beside the page: a report that was cut off goes
-  on, and one that is made again only draws.
+  All measurements are stored beside the page. An interrupted report therefore
+  continues where it stopped, and a finished one is redrawn without measuring
+  again.
 
   Args:
-    workdir: of the run that is reported on.
-    compare: work directories of runs to show beside it.
+    workdir: work directory of the run that the report is about.
+    compare: work directories of runs to compare it with.
     role: 'student', 'student_swa' or 'peer'.
     output: folder of the page; by default `report` in the work directory.
-    examples: how many test images are measured on.
-    size: points along each direction of a landscape; odd.
-    data_dir: where the data set is, if not where the run found it.
+    examples: number of test images to measure on.
+    size: grid points along each direction of a loss landscape; odd, so that
+      the centre is a grid point.
+    data_dir: folder of the data set, if it is not where the run found it.
 
   Returns:
-    The path of the page.
+    Path of the page, `index.html`.
 
   Raises:
-    FileNotFoundError: no such run, or its data set is missing.
-    ValueError: bad input; or runs that cannot be compared.
+    FileNotFoundError: a work directory or the data set is missing.
+    ValueError: an argument is out of range, or the runs cannot be compared.
   """
-  from peeraid_jax import metrics, results
   from peeraid_jax.report import page, runs, sections, store
+  from peeraid_jax.runtime import progress, results
 
   if examples < 1:
     raise ValueError(f'--examples={examples} should be at least 1')
   if size < 3 or size % 2 == 0:
     raise ValueError(f'--size={size} should be odd, and at least 3')
-  opened = runs.open_all([workdir, *compare], role)
-  points = runs.points(opened[0], examples, data_dir)
+  opened_runs = runs.open_all([workdir, *compare], role)
+  test_examples = runs.test_examples(opened_runs[0], examples, data_dir)
   folder = pathlib.Path(output or pathlib.Path(workdir) / 'report')
   folder.mkdir(parents=True, exist_ok=True)
-  scene = sections.Scene(
-    opened,
-    points,
+  data = sections.ReportData(
+    opened_runs,
+    test_examples,
     store.Store(folder / 'measured', results.commit()),
-    size=size,
+    landscape_size=size,
   )
-  made = []
-  for name, section in sections.SECTIONS.items():
-    metrics.say(f'report: {name}')
-    made.append(section(scene))
-  path = page.write(scene, made, folder)
-  metrics.say(f'report: {path}')
+  filled_sections = []
+  for name, fill_section in sections.SECTIONS.items():
+    progress.say(f'report: {name}')
+    filled_sections.append(fill_section(data))
+  path = page.write(data, filled_sections, folder)
+  progress.say(f'report: {path}')
   return path

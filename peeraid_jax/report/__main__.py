@@ -1,59 +1,65 @@
-"""The command: a report of a run.
+"""The report command: writes a page on the networks of a run.
 
 python -m peeraid_jax.report --workdir=DIR [--compare=OTHER ...]
   [--role=student] [--output=DIR] [--examples=500]
 """
 
-import sys
+from absl import app, flags
 
-from absl import app, flags, logging
+from peeraid_jax.runtime import command
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Work directory of the run.')
 _COMPARE = flags.DEFINE_multi_string(
-  'compare', [], 'Work directory of a run beside it; may be given repeatedly.'
+  'compare',
+  [],
+  'Work directory of a run to compare with; may be given repeatedly.',
 )
 _ROLE = flags.DEFINE_enum(
-  'role', 'student', ['student', 'student_swa', 'peer'], 'The network.'
+  'role',
+  'student',
+  ['student', 'student_swa', 'peer'],
+  'Network that the report is about.',
 )
 _OUTPUT = flags.DEFINE_string(
   'output', '', 'Folder of the page; by default report/ in the work directory.'
 )
 _EXAMPLES = flags.DEFINE_integer(
-  'examples', 500, 'Test images that are measured on.'
+  'examples', 500, 'Number of test images to measure on.'
 )
 _SIZE = flags.DEFINE_integer(
-  'size', 21, 'Points along each direction of a loss landscape; odd.'
+  'size', 21, 'Grid points along each direction of a loss landscape; odd.'
 )
 _DATA_DIR = flags.DEFINE_string(
-  'data_dir', '', 'Where the data set is, if not where the run found it.'
+  'data_dir',
+  '',
+  'Folder of the data set, if it is not where the run found it.',
 )
 
 
 def main(argv: list[str]) -> None:
-  """Makes the report that the flags ask for."""
-  # --compare A B: what follows the flag without one of its own.
-  others = [*_COMPARE.value, *argv[1:]]
-  if argv[1:] and not _COMPARE.value:
-    sys.exit(f'error: unexpected arguments {argv[1:]}')
-  if not _WORKDIR.value:
-    sys.exit('error: --workdir=DIR is missing, the folder of a run')
-  logging.set_verbosity(logging.WARNING)
-  from peeraid_jax import compilation_cache, report
+  """Writes the report that the flags describe."""
+  # `--compare A B`: the flag takes A, and B is left over as a positional
+  # argument.
+  positional = argv[1:]
 
-  compilation_cache.enable()
+  def write_report():
+    from peeraid_jax import report
 
-  try:
     report.make(
       _WORKDIR.value,
-      others,
+      [*_COMPARE.value, *positional],
       role=_ROLE.value,
       output=_OUTPUT.value,
       examples=_EXAMPLES.value,
       size=_SIZE.value,
       data_dir=_DATA_DIR.value,
     )
-  except (ValueError, OSError) as error:
-    sys.exit(f'error: {error}')
+
+  command.run_command(
+    write_report,
+    workdir=_WORKDIR.value,
+    unexpected=() if _COMPARE.value else positional,
+  )
 
 
 if __name__ == '__main__':

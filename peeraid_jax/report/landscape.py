@@ -1,9 +1,9 @@
-"""Loss landscapes, in the space of weights and in that of images.
+"""Loss landscapes, around the weights of a network and around images.
 
 Reference:
   Li et al., Visualizing the Loss Landscape of Neural Nets, 2018 (directions
   normalised by filter); Wu et al., Adversarial Weight Perturbation Helps Robust
-  Generalization, 2020 (attacks made anew at each weight).
+  Generalization, 2020 (images attacked again at each point).
 """
 
 import jax
@@ -14,34 +14,41 @@ from peeraid_jax import losses
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.report import measure
 
-# How far along a direction: 1 is as long as the weights themselves.
+# End of the axes around the weights: 1 moves by as much as the weights' norm.
 REACH = 1.0
-# How far in the space of images, in multiples of epsilon.
+# End of the axes around images, in multiples of epsilon.
 INPUT_REACH = 2.0
 
 
 def direction(net: nets_lib.Net, key):
-  """Draws a random direction as long, in each filter, as the weights.
+  """Draws a random direction with the norm of the weights in each filter.
 
-  Biases and the parameters of batch norm stay as they are.
+  Args:
+    net: the network.
+    key: PRNG key.
+
+  Returns:
+    A pytree like `net.params`. Biases and the parameters of batch norm are
+    zero: they do not move.
   """
   leaves, treedef = jax.tree.flatten(net.params)
-  drawn = []
+  directions = []
   for index, leaf in enumerate(leaves):
     if leaf.ndim < 2:
-      drawn.append(jnp.zeros_like(leaf))
+      directions.append(jnp.zeros_like(leaf))
       continue
     noise = jax.random.normal(jax.random.fold_in(key, index), leaf.shape)
-    # Filters are along the last axis.
+    # The last axis counts the filters.
     axes = tuple(range(leaf.ndim - 1))
-    length = lambda v, axes=axes: jnp.sqrt(
+    norms = lambda v, axes=axes: jnp.sqrt(
       jnp.sum(v**2, axis=axes, keepdims=True)
     )
-    drawn.append(noise * length(leaf) / jnp.maximum(length(noise), 1e-12))
-  return jax.tree.unflatten(treedef, drawn)
+    directions.append(noise * norms(leaf) / jnp.maximum(norms(noise), 1e-12))
+  return jax.tree.unflatten(treedef, directions)
 
 
 def _moved(net, first, second, a, b):
+  """Moves the weights by `a * first + b * second`."""
   params = jax.tree.map(
     lambda p, d, e: p + a * d + b * e, net.params, first, second
   )
@@ -49,7 +56,7 @@ def _moved(net, first, second, a, b):
 
 
 @jax.jit
-def _loss_and_hits(net, images, labels):
+def _loss_and_accuracy(net, images, labels):
   logits = net.eval(images).logits
   loss = losses.cross_entropy(logits, labels)
   return loss.mean(), jnp.mean(jnp.argmax(logits, -1) == labels)
@@ -57,67 +64,83 @@ def _loss_and_hits(net, images, labels):
 
 @jax.jit
 def _at_weights(net, first, second, a, b, images, labels):
-  return _loss_and_hits(_moved(net, first, second, a, b), images, labels)
+  return _loss_and_accuracy(_moved(net, first, second, a, b), images, labels)
 
 
-def weights(net, points: measure.Points, images, *, size: int):
-  """Returns the loss on fixed images around a network's weights.
+def _over_grid(axis: np.ndarray, loss_and_accuracy) -> dict[str, np.ndarray]:
+  """Evaluates (a, b) -> (loss, accuracy) on a square grid.
 
   Args:
-    net: the network, in the middle.
-    points: labels, and the seed of the directions.
-    images: attacked images, [N, H, W, C].
-    size: points along each of two directions; odd.
+    axis: [size], coordinates along both directions.
+    loss_and_accuracy: the function.
 
   Returns:
-    {'axis': [size], 'loss': [size, size], 'accuracy': likewise}.
+    {'axis': [size], 'loss', 'accuracy': [a, b]}.
   """
-  keys = jax.random.split(jax.random.key(points.seed))
-  first, second = (direction(net, key) for key in keys)
-  axis = np.linspace(-REACH, REACH, size)
-  found = np.array(
-    [
-      [
-        jax.device_get(
-          _at_weights(net, first, second, a, b, images, points.labels)
-        )
-        for b in axis
-      ]
-      for a in axis
-    ]
+  values = np.array(
+    [[jax.device_get(loss_and_accuracy(a, b)) for b in axis] for a in axis]
   )
-  return {'axis': axis, 'loss': found[..., 0], 'accuracy': found[..., 1]}
+  return {'axis': axis, 'loss': values[..., 0], 'accuracy': values[..., 1]}
 
 
-def attacked_weights(
-  net, points: measure.Points, threat: measure.Threat, *, size: int, steps: int
-):
-  """Returns the loss along one direction, attacked anew at each weight.
+def around_weights(
+  net: nets_lib.Net, examples: measure.Examples, images, *, size: int
+) -> dict[str, np.ndarray]:
+  """Measures the loss on fixed images in a plane around a network's weights.
 
   Args:
-    net: the network, in the middle.
-    points: images, labels, and the seed of direction and attacks.
-    threat: radius, step and norm.
-    size: points along the direction; odd.
-    steps: of PGD.
+    net: the network, at the centre.
+    examples: labels, and the seed of the two directions.
+    images: attacked images, float32 [N, H, W, C].
+    size: grid points along each direction; odd.
+
+  Returns:
+    {'axis': [size], 'loss', 'accuracy': [first direction, second direction]}.
+  """
+  keys = jax.random.split(jax.random.key(examples.seed))
+  first, second = (direction(net, key) for key in keys)
+  return _over_grid(
+    np.linspace(-REACH, REACH, size),
+    lambda a, b: _at_weights(net, first, second, a, b, images, examples.labels),
+  )
+
+
+def along_weights(
+  net: nets_lib.Net,
+  examples: measure.Examples,
+  threat: measure.Threat,
+  *,
+  size: int,
+  steps: int,
+) -> dict[str, np.ndarray]:
+  """Measures the loss along one direction, with images attacked at each point.
+
+  Args:
+    net: the network, at the centre.
+    examples: images, labels, and the seed of direction and attacks.
+    threat: radius, step size and norm.
+    size: grid points along the direction; odd.
+    steps: number of steps of PGD.
 
   Returns:
     {'axis', 'loss', 'accuracy': [size]}.
   """
-  along = direction(net, jax.random.key(points.seed))
-  nowhere = jax.tree.map(jnp.zeros_like, along)
+  along = direction(net, jax.random.key(examples.seed))
+  no_direction = jax.tree.map(jnp.zeros_like, along)
   axis = np.linspace(-REACH, REACH, size)
-  found = []
+  values = []
   for a in axis:
-    moved = _moved(net, along, nowhere, jnp.float32(a), jnp.float32(0))
-    images, _ = measure.attack(moved, points, threat, steps=steps)
-    found.append(jax.device_get(_loss_and_hits(moved, images, points.labels)))
-  found = np.array(found)
-  return {'axis': axis, 'loss': found[:, 0], 'accuracy': found[:, 1]}
+    moved = _moved(net, along, no_direction, jnp.float32(a), jnp.float32(0))
+    images, _ = measure.attack(moved, examples, threat, steps=steps)
+    values.append(
+      jax.device_get(_loss_and_accuracy(moved, images, examples.labels))
+    )
+  values = np.array(values)
+  return {'axis': axis, 'loss': values[:, 0], 'accuracy': values[:, 1]}
 
 
 @jax.jit
-def _signs(net, images, labels):
+def _gradient_signs(net, images, labels):
   def loss(x):
     return losses.cross_entropy(net.eval(x).logits, labels).sum()
 
@@ -126,40 +149,37 @@ def _signs(net, images, labels):
 
 @jax.jit
 def _at_images(net, images, labels, first, second, a, b):
-  return _loss_and_hits(
+  return _loss_and_accuracy(
     net, jnp.clip(images + a * first + b * second, 0, 1), labels
   )
 
 
-def inputs(net, points: measure.Points, epsilon: float, *, size: int):
-  """Returns the loss around images, the mean of all of them.
+def around_images(
+  net: nets_lib.Net, examples: measure.Examples, epsilon: float, *, size: int
+) -> dict[str, np.ndarray]:
+  """Measures the loss in planes around images, as the mean over the images.
 
-  Each image has its own plane: the sign of its gradient, and a random sign
-  per pixel.
+  The plane of an image is spanned by the sign of its gradient and by random
+  signs, drawn per pixel.
 
   Args:
     net: the network.
-    points: images, labels, and the seed of the random signs.
-    epsilon: radius; the plane reaches `INPUT_REACH` times as far.
-    size: points along each direction; odd.
+    examples: images, labels, and the seed of the random signs.
+    epsilon: radius of the threat model; the plane ends at `INPUT_REACH` times
+      this radius.
+    size: grid points along each direction; odd.
 
   Returns:
-    {'axis': [size], in pixels; 'loss', 'accuracy': [gradient, random]}.
+    {'axis': [size], for pixels in [0, 1], 'loss', 'accuracy': [gradient sign,
+    random sign]}.
   """
-  first = _signs(net, points.images, points.labels)
+  first = _gradient_signs(net, examples.images, examples.labels)
   second = jax.random.rademacher(
-    jax.random.key(points.seed), points.images.shape, jnp.float32
+    jax.random.key(examples.seed), examples.images.shape, jnp.float32
   )
-  axis = np.linspace(-INPUT_REACH * epsilon, INPUT_REACH * epsilon, size)
-  found = np.array(
-    [
-      [
-        jax.device_get(
-          _at_images(net, points.images, points.labels, first, second, a, b)
-        )
-        for b in axis
-      ]
-      for a in axis
-    ]
+  return _over_grid(
+    np.linspace(-INPUT_REACH * epsilon, INPUT_REACH * epsilon, size),
+    lambda a, b: _at_images(
+      net, examples.images, examples.labels, first, second, a, b
+    ),
   )
-  return {'axis': axis, 'loss': found[..., 0], 'accuracy': found[..., 1]}

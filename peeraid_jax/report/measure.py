@@ -1,37 +1,38 @@
-"""What a report shows of a network, as arrays.
+"""What a report measures on a network, as arrays.
 
-Attacks here are PGD on the cross-entropy from a uniform start, clipped to
-[0, 1], a step at a time: one compiled step serves every radius and number of
-steps.
+The attack here is PGD on the cross-entropy from a uniform start in the ball,
+clipped to [0, 1]. It runs one compiled step at a time, so that the same program
+serves every radius and number of steps, and accuracies can be recorded on the
+way.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax import attacks, losses, obfuscation
+from peeraid_jax import attacks, losses
+from peeraid_jax import data as data_lib
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.attacks import projections
 
-# Radii of a curve, in multiples of the threat model's.
+# Radii of the accuracy curve, in multiples of the threat model's.
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-# Images that are attacked at once.
+# Number of images that are attacked at once.
 BATCH = 100
-# Draws of random noise, the worst of which counts.
-NOISE_DRAWS = 20
-# Steps of a curve.
+# Numbers of steps at which the other accuracy curve is recorded.
 STEPS = (0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100)
 
 
 class Threat(NamedTuple):
-  """The attack of a run's config.
+  """A threat model, with the step size of PGD.
 
   Attributes:
-    epsilon, step_size: in units of pixels in [0, 1].
+    epsilon: radius of the ball, for pixels in [0, 1].
+    step_size: length of a step of PGD, for pixels in [0, 1].
     norm: 'Linf' or 'L2'.
   """
 
@@ -40,27 +41,37 @@ class Threat(NamedTuple):
   norm: str
 
   def scaled(self, factor: float) -> 'Threat':
-    """Returns the same at another radius, with steps in proportion."""
+    """Returns the threat model with radius and step size multiplied."""
     return Threat(self.epsilon * factor, self.step_size * factor, self.norm)
 
 
-class Points(NamedTuple):
-  """Images that a report looks at.
+class Examples(NamedTuple):
+  """The test images that a report measures on.
 
   Attributes:
     images: float32 [N, H, W, C] in [0, 1].
     labels: int32 [N].
-    seed: of attacks' starts.
+    seed: seed of random starts and random directions.
   """
 
   images: np.ndarray
   labels: np.ndarray
   seed: int
 
+  def dataset(self) -> data_lib.Dataset:
+    """Returns the images as uint8; exact if they were loaded from uint8."""
+    images = np.rint(self.images * 255).astype(np.uint8)
+    return data_lib.Dataset(images, self.labels)
+
 
 @functools.partial(jax.jit, static_argnames='norm')
-def _step(net, images, centre, labels, epsilon, step_size, *, norm):
-  """One step of PGD, and what the network says before it."""
+def _pgd_step(net, images, centre, labels, epsilon, step_size, *, norm):
+  """Takes one step of PGD.
+
+  Returns:
+    (images after the step, whether each image was classified correctly before
+    it).
+  """
 
   def loss(x):
     logits = net.eval(x).logits
@@ -83,25 +94,45 @@ def _outputs(net, images):
   return output.logits, output.embedding, losses.attention_map(output.features)
 
 
-def _chunks(count: int):
-  """Yields (rows to compute, how many of them count), of one size each."""
+def _batches(count: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Splits rows into batches of one size, so that one program serves all.
+
+  Yields:
+    (rows of a batch, how many of them are not padding). The last batch is
+    padded with repeats of the last row.
+  """
   size = min(BATCH, count)
   for start in range(0, count, size):
     rows = np.arange(start, start + size)
     yield np.minimum(rows, count - 1), min(size, count - start)
 
 
-def outputs(net: nets_lib.Net, images) -> tuple[np.ndarray, ...]:
-  """Returns logits [N, K], embeddings [N, D], attention maps [N, h, w]."""
-  found = [
+def outputs(
+  net: nets_lib.Net, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Applies a network to any number of images.
+
+  Args:
+    net: the network.
+    images: float32 [N, H, W, C] in [0, 1].
+
+  Returns:
+    (logits [N, K], embeddings [N, D], attention maps [N, h, w] in [0, 1]).
+  """
+  batches = [
     [part[:kept] for part in jax.device_get(_outputs(net, images[rows]))]
-    for rows, kept in _chunks(len(images))
+    for rows, kept in _batches(len(images))
   ]
-  return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+  logits, embeddings, attention = zip(*batches, strict=True)
+  return (
+    np.concatenate(logits),
+    np.concatenate(embeddings),
+    np.concatenate(attention),
+  )
 
 
-def _starts(images, keys, threat: Threat):
-  """Uniform starts in the ball, drawn per image."""
+def _uniform_starts(images, keys, threat: Threat):
+  """Draws a uniform start in the ball around each image."""
   if threat.epsilon == 0:
     return jnp.asarray(images)
   return attacks.maximise(
@@ -109,7 +140,7 @@ def _starts(images, keys, threat: Threat):
     jnp.asarray(images),
     keys,
     epsilon=threat.epsilon,
-    step_size=0.0,
+    step_size=0.0,  # The step of the search must not move the start.
     steps=1,
     norm=threat.norm,
     start='uniform',
@@ -118,34 +149,36 @@ def _starts(images, keys, threat: Threat):
 
 def attack(
   net: nets_lib.Net,
-  points: Points,
+  examples: Examples,
   threat: Threat,
   *,
   steps: int,
-  looks: Sequence[int] = (),
+  record_after: Sequence[int] = (),
 ) -> tuple[np.ndarray, list[float]]:
-  """Attacks images.
+  """Attacks images with PGD.
 
   Args:
     net: the network.
-    points: images and labels.
-    threat: radius, step and norm.
-    steps: number of gradients.
-    looks: after how many steps the accuracy is wanted.
+    examples: images and labels.
+    threat: radius, step size and norm.
+    steps: number of steps.
+    record_after: numbers of steps after which the accuracy is recorded.
 
   Returns:
-    (images after the last step, accuracy at each look).
+    (images after the last step, recorded accuracies).
   """
-  hits: dict[int, list[np.ndarray]] = {step: [] for step in looks}
-  last = []
+  correct_after: dict[int, list[np.ndarray]] = {s: [] for s in record_after}
+  attacked = []
   keys = attacks.ascent.per_example(
-    jax.random.key(points.seed), len(points.images)
+    jax.random.key(examples.seed), len(examples.images)
   )
-  for rows, kept in _chunks(len(points.images)):
-    centre, labels = points.images[rows], points.labels[rows]
-    x = _starts(centre, keys[rows], threat)
-    for step in range(steps + bool(looks)):
-      moved, correct = _step(
+  for rows, kept in _batches(len(examples.images)):
+    centre, labels = examples.images[rows], examples.labels[rows]
+    x = _uniform_starts(centre, keys[rows], threat)
+    # A step also classifies the images that it starts from. One more than
+    # `steps` classifies the last images; its move is dropped.
+    for step in range(steps + bool(record_after)):
+      moved, correct = _pgd_step(
         net,
         x,
         centre,
@@ -154,134 +187,78 @@ def attack(
         threat.step_size,
         norm=threat.norm,
       )
-      if step in hits:
-        hits[step].append(np.asarray(correct)[:kept])
+      if step in correct_after:
+        correct_after[step].append(np.asarray(correct)[:kept])
       x = moved if step < steps else x
-    last.append(np.asarray(x)[:kept])
-  accuracies = [float(np.concatenate(hits[step]).mean()) for step in looks]
-  return np.concatenate(last), accuracies
-
-
-def by_epsilon(net, points: Points, threat: Threat, *, steps: int):
-  """Returns {'epsilon', 'accuracy'} under PGD at growing radii."""
+    attacked.append(np.asarray(x)[:kept])
   accuracies = [
-    # Where nothing may change, there is nothing to search for.
-    attack(net, points, threat.scaled(f), steps=taken, looks=(taken,))[1][0]
-    for f in FACTORS
-    for taken in (steps if f else 0,)
+    float(np.concatenate(correct_after[step]).mean()) for step in record_after
   ]
+  return np.concatenate(attacked), accuracies
+
+
+def accuracy_by_epsilon(
+  net: nets_lib.Net, examples: Examples, threat: Threat, *, steps: int
+) -> dict[str, np.ndarray]:
+  """Measures the accuracy under PGD at growing radii.
+
+  Args:
+    net: the network.
+    examples: images and labels.
+    threat: the threat model; the radii are `FACTORS` times its own, with step
+      sizes in proportion.
+    steps: number of steps of PGD.
+
+  Returns:
+    {'epsilon', 'accuracy': [radii]}.
+  """
+  accuracies = []
+  for factor in FACTORS:
+    # At radius 0 no step can change the images.
+    taken = steps if factor else 0
+    _, (accuracy,) = attack(
+      net, examples, threat.scaled(factor), steps=taken, record_after=(taken,)
+    )
+    accuracies.append(accuracy)
   return {
-    'epsilon': np.array([threat.epsilon * f for f in FACTORS]),
+    'epsilon': np.array([threat.epsilon * factor for factor in FACTORS]),
     'accuracy': np.array(accuracies),
   }
 
 
-def by_steps(net, points: Points, threat: Threat):
-  """Returns {'steps', 'accuracy'} along one PGD attack."""
-  _, accuracies = attack(net, points, threat, steps=STEPS[-1], looks=STEPS)
+def accuracy_by_steps(
+  net: nets_lib.Net, examples: Examples, threat: Threat
+) -> dict[str, np.ndarray]:
+  """Measures the accuracy along one run of PGD.
+
+  Returns:
+    {'steps', 'accuracy': [len(STEPS)]}.
+  """
+  _, accuracies = attack(
+    net, examples, threat, steps=STEPS[-1], record_after=STEPS
+  )
   return {'steps': np.array(STEPS), 'accuracy': np.array(accuracies)}
 
 
-def pictures(net, points: Points, threat: Threat, *, steps: int):
-  """Returns clean and attacked images, and what the network makes of both.
+def clean_and_attacked(
+  net: nets_lib.Net, examples: Examples, threat: Threat, *, steps: int
+) -> dict[str, np.ndarray]:
+  """Attacks images and applies the network before and after the attack.
 
   Returns:
-    {'clean', 'adversarial': images; '<these>_logits', '_embedding',
-    '_attention': as of `outputs`}.
+    {'adversarial': attacked images; 'clean_logits', 'clean_embedding',
+    'clean_attention', and the same for 'adversarial_...': as of `outputs`}.
   """
-  adversarial, _ = attack(net, points, threat, steps=steps)
-  found = {'adversarial': adversarial}
-  for name, images in (('clean', points.images), ('adversarial', adversarial)):
+  adversarial, _ = attack(net, examples, threat, steps=steps)
+  arrays = {'adversarial': adversarial}
+  for name, images in (
+    ('clean', examples.images),
+    ('adversarial', adversarial),
+  ):
     logits, embedding, attention = outputs(net, images)
-    found |= {
+    arrays |= {
       f'{name}_logits': logits,
       f'{name}_embedding': embedding,
       f'{name}_attention': attention,
     }
-  return found
-
-
-def confusion(labels, logits, classes: int) -> np.ndarray:
-  """Returns counts [true class, predicted class]."""
-  found = np.zeros((classes, classes), int)
-  np.add.at(found, (labels, logits.argmax(-1)), 1)
-  return found
-
-
-def tsne(clean, adversarial, *, seed: int):
-  """Returns positions {'clean', 'adversarial'} [N, 2] of embeddings.
-
-  Reference:
-    van der Maaten and Hinton, Visualizing Data using t-SNE, 2008.
-  """
-  from sklearn import manifold
-
-  both = np.concatenate([clean, adversarial])
-  made = manifold.TSNE(
-    n_components=2,
-    perplexity=min(30, len(both) / 4),
-    init='pca',
-    random_state=seed,
-  )
-  positions = made.fit_transform(both)
-  return {
-    'clean': positions[: len(clean)],
-    'adversarial': positions[len(clean) :],
-  }
-
-
-def masked(nets, role: str, points: Points, threat: Threat):
-  """Returns what `obfuscation.judge` needs of one role.
-
-  Args:
-    nets: role -> network; the others are sources of transfer.
-    role: the network that is examined.
-    points, threat: as in `attack`.
-  """
-  net = nets[role]
-
-  def share(images):
-    return float((outputs(net, images)[0].argmax(-1) == points.labels).mean())
-
-  def pgd20(source, against):
-    return attack(source, points, against, steps=20)[0]
-
-  one_step = [
-    np.asarray(
-      _step(
-        net,
-        points.images[rows],
-        points.images[rows],
-        points.labels[rows],
-        threat.epsilon,
-        threat.epsilon,
-        norm=threat.norm,
-      )[0]
-    )[:kept]
-    for rows, kept in _chunks(len(points.images))
-  ]
-  correct = np.ones(len(points.labels), bool)
-  for draw in range(NOISE_DRAWS):
-    keys = attacks.ascent.per_example(
-      jax.random.key(points.seed + draw), len(points.images)
-    )
-    noisy = np.asarray(_starts(points.images, keys, threat))
-    correct &= outputs(net, noisy)[0].argmax(-1) == points.labels
-  _, (short, long) = attack(net, points, threat, steps=100, looks=(20, 100))
-  radii = obfuscation.radii(threat.epsilon, threat.norm, points.images[0].size)
-  return {
-    'fgsm': share(np.concatenate(one_step)),
-    'pgd20': short,
-    'pgd100': long,
-    'noise': float(correct.mean()),
-    'by_epsilon': {
-      radius: share(pgd20(net, Threat(radius, radius / 8, threat.norm)))
-      for radius in radii
-    },
-    'transfer': {
-      source: share(pgd20(other, threat))
-      for source, other in nets.items()
-      if source != role
-    },
-    'n': len(points.labels),
-  }
+  return arrays

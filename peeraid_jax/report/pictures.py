@@ -1,4 +1,4 @@
-"""Pictures, planes and matrices; each function draws one on an empty figure."""
+"""Images, planes and matrices. Each function draws on an empty figure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,107 +7,112 @@ from matplotlib import figure, ticker
 
 from peeraid_jax.report import theme
 
+# A confusion matrix of more classes shows neither names nor numbers.
+_MOST_NAMED_CLASSES = 12
+# Contour levels of a loss surface.
+_LEVELS = 21
+
 
 def grid(
-  made: figure.Figure,
+  fig: figure.Figure,
   rows: Mapping[str, np.ndarray],
   titles: Mapping[str, Sequence[str]],
 ) -> None:
-  """Draws rows of pictures.
+  """Draws rows of images.
 
   Args:
-    made: an empty figure.
-    rows: label -> [N, H, W, C] in [0, 1], or [N, h, w] values.
-    titles: label -> text above each picture.
+    fig: an empty figure.
+    rows: label of the row -> images [N, H, W, C] in [0, 1], or maps of values
+      [N, h, w] in [0, 1], which are drawn in false colours.
+    titles: label of the row -> text above each image.
   """
   count = len(next(iter(rows.values())))
-  axes = made.subplots(len(rows), count, squeeze=False)
-  for line, (label, pictures) in zip(axes, rows.items(), strict=True):
-    for column, picture in enumerate(pictures):
-      spot = line[column]
-      if picture.ndim == 3 and picture.shape[-1] == 1:
-        picture = picture[..., 0]
-      plain = picture.ndim == 3 or 'attention' not in label
-      spot.imshow(
-        picture,
-        cmap='gray' if plain else theme.VALUES,
-        vmin=0,
-        vmax=1,
+  axes = fig.subplots(len(rows), count, squeeze=False)
+  for row_axes, (label, images) in zip(axes, rows.items(), strict=True):
+    is_map = images.ndim == 3
+    for column, image in enumerate(images):
+      cell = row_axes[column]
+      if not is_map and image.shape[-1] == 1:
+        image = image[..., 0]
+      cell.imshow(
+        image, cmap=theme.VALUES if is_map else 'gray', vmin=0, vmax=1
       )
-      spot.set_xticks([])
-      spot.set_yticks([])
-      spot.grid(False)
+      cell.set_xticks([])
+      cell.set_yticks([])
+      cell.grid(False)
       if label in titles:
-        spot.set_title(titles[label][column], fontsize=6, pad=2)
-    line[0].set_ylabel(label, fontsize=7)
+        cell.set_title(titles[label][column], fontsize=6, pad=2)
+    row_axes[0].set_ylabel(label, fontsize=7)
 
 
-def matrix(made: figure.Figure, counts: np.ndarray, names) -> None:
-  """Draws a confusion matrix: share of each true class, in per cent.
+def matrix(
+  fig: figure.Figure, counts: np.ndarray, class_names: Sequence[str]
+) -> None:
+  """Draws a confusion matrix, as shares of each true class in per cent.
 
   Args:
-    made: an empty figure.
-    counts: [true, predicted].
-    names: of the classes.
+    fig: an empty figure.
+    counts: int [true class, predicted class].
+    class_names: names of the classes.
   """
-  axes = made.subplots()
-  total = np.maximum(counts.sum(1, keepdims=True), 1)
-  share = counts / total
-  picture = axes.imshow(share, cmap=theme.VALUES, vmin=0, vmax=1)
+  axes = fig.subplots()
+  totals = np.maximum(counts.sum(1, keepdims=True), 1)
+  shares = counts / totals
+  image = axes.imshow(shares, cmap=theme.VALUES, vmin=0, vmax=1)
   axes.grid(False)
-  if len(names) <= 12:
-    for i, j in np.ndindex(*share.shape):
-      if share[i, j] >= 0.005:
+  if len(class_names) <= _MOST_NAMED_CLASSES:
+    for i, j in np.ndindex(*shares.shape):
+      if shares[i, j] >= 0.005:
         axes.text(
           j,
           i,
-          f'{100 * share[i, j]:.0f}',
+          f'{100 * shares[i, j]:.0f}',
           ha='center',
           va='center',
           fontsize=6,
-          color='white' if share[i, j] < 0.5 else 'black',
+          color='white' if shares[i, j] < 0.5 else 'black',
         )
-    axes.set_xticks(range(len(names)), names, rotation=60, ha='right')
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(
+      range(len(class_names)), class_names, rotation=60, ha='right'
+    )
+    axes.set_yticks(range(len(class_names)), class_names)
     axes.tick_params(labelsize=7)
-  axes.set_xlabel('predicted')
+  axes.set_xlabel('predicted class')
   axes.set_ylabel('true class')
-  _bar(made, picture, axes, 'share of the class [%]', share=True)
+  bar = _color_bar(fig, image, axes, 'share of the true class [%]')
+  bar.ax.yaxis.set_major_formatter(ticker.PercentFormatter(1, symbol=''))
 
 
-def _bar(made, picture, axes, label, *, share=False):
-  bar = made.colorbar(
-    picture, ax=axes, label=label, shrink=0.8, ticks=ticker.MaxNLocator(5)
+def _color_bar(fig, image, axes, label):
+  return fig.colorbar(
+    image, ax=axes, label=label, shrink=0.8, ticks=ticker.MaxNLocator(5)
   )
-  if share:
-    bar.ax.yaxis.set_major_formatter(ticker.PercentFormatter(1, symbol=''))
 
 
 def surface(
-  made: figure.Figure,
-  axis,
-  loss,
+  fig: figure.Figure,
+  axis: np.ndarray,
+  loss: np.ndarray,
   *,
   x: str,
   y: str,
   scale: tuple[float, float],
 ) -> None:
-  """Draws a loss over a plane.
+  """Draws a loss over a plane, with a cross at the centre.
 
   Args:
-    made: an empty figure.
-    axis: [size], both directions.
-    loss: [size, size], first along y.
+    fig: an empty figure.
+    axis: [size], coordinates along both directions.
+    loss: [size, size]; the first dimension is drawn along y.
     x, y: labels of the axes.
-    scale: ends of the colour scale, the same for networks to be compared.
+    scale: ends of the colour scale, equal for networks that are compared.
   """
-  axes = made.subplots()
-  levels = np.linspace(*scale, 21)
-  picture = axes.contourf(
+  axes = fig.subplots()
+  image = axes.contourf(
     axis,
     axis,
     np.clip(loss, *scale),
-    levels=levels,
+    levels=np.linspace(*scale, _LEVELS),
     cmap=theme.VALUES,
   )
   axes.plot(0, 0, marker='+', color='white', markersize=8)
@@ -115,38 +120,45 @@ def surface(
   axes.set_xlabel(x)
   axes.set_ylabel(y)
   axes.grid(False)
-  _bar(made, picture, axes, 'cross-entropy')
+  _color_bar(fig, image, axes, 'cross-entropy')
 
 
-def scatter(made: figure.Figure, clean, adversarial, labels, names) -> None:
-  """Draws features in the plane: a colour and a letter for each class.
+def scatter(
+  fig: figure.Figure,
+  clean: np.ndarray,
+  adversarial: np.ndarray,
+  labels: np.ndarray,
+  class_names: Sequence[str],
+) -> None:
+  """Draws projected features, with a colour and a marker for each class.
 
   Args:
-    made: an empty figure.
-    clean, adversarial: [N, 2].
-    labels: [N].
-    names: of the classes.
+    fig: an empty figure.
+    clean, adversarial: positions, [N, 2].
+    labels: int [N].
+    class_names: names of all classes.
   """
-  axes = made.subplots(1, 2, sharex=True, sharey=True)
-  shown = [c for c in range(len(names)) if np.any(labels == c)]
-  for spot, title, positions in zip(
+  axes = fig.subplots(1, 2, sharex=True, sharey=True)
+  present = [c for c in range(len(class_names)) if np.any(labels == c)]
+  for cell, title, positions in zip(
     axes, ('clean', 'attacked'), (clean, adversarial), strict=True
   ):
-    for index, c in enumerate(shown):
-      spot.scatter(
+    for index, c in enumerate(present):
+      cell.scatter(
         *positions[labels == c].T,
         s=9,
         color=theme.COLORS[index % len(theme.COLORS)],
         marker=theme.MARKERS[index % len(theme.MARKERS)],
-        label=names[c] if title == 'clean' else None,
+        # One legend serves both plots.
+        label=class_names[c] if title == 'clean' else None,
         linewidths=0,
       )
-    spot.set_title(title)
-    spot.set_xticks([])
-    spot.set_yticks([])
-    spot.grid(False)
-    spot.set_xlabel('t-SNE 1')
+    cell.set_title(title)
+    cell.set_xticks([])
+    cell.set_yticks([])
+    cell.grid(False)
+    cell.set_xlabel('t-SNE 1')
   axes[0].set_ylabel('t-SNE 2')
-  made.legend(
+  fig.legend(
     loc='outside lower center', ncols=5, columnspacing=0.8, handletextpad=0.1
   )

@@ -1,29 +1,33 @@
-"""The runs that a report shows, opened."""
+"""Opens the runs that a report shows: their networks, results and records."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from peeraid_jax import build, checkpoint, metrics, saved
+from peeraid_jax import config as config_lib
 from peeraid_jax import nets as nets_lib
+from peeraid_jax.config import dataset
+from peeraid_jax.evaluation import networks
 from peeraid_jax.report import measure
+from peeraid_jax.runtime import metrics_log, progress, results
+from peeraid_jax.runtime import workdir as workdir_lib
 
 
 class Run(NamedTuple):
   """One run.
 
   Attributes:
-    label: how figures call it.
-    workdir: its folder.
-    config: of the run.
-    role: the network that the report looks at.
+    label: name of the run in figures and tables.
+    workdir: its work directory.
+    config: the run's config.
+    role: the network that the report is about, such as 'student'.
     nets: role -> network.
-    sources: role -> the checkpoint it comes from.
-    results: of `results.json`, or nothing.
-    records: of `metrics.jsonl`.
+    sources: role -> the checkpoint that the network was restored from, as
+      JSON.
+    results: content of `results.json`; empty if the run was not evaluated.
+    records: records of `metrics.jsonl`, in order of steps.
   """
 
   label: str
@@ -37,88 +41,112 @@ class Run(NamedTuple):
 
   @property
   def net(self) -> nets_lib.Net:
+    """The network that the report is about."""
     return self.nets[self.role]
 
   @property
   def threat(self) -> measure.Threat:
+    """The threat model that the run was trained against."""
     attack = self.config.attack
-    return measure.Threat(attack.epsilon, attack.step_size, attack.norm)
+    return measure.Threat(
+      attack.epsilon, config_lib.eval_step_size(self.config), attack.norm
+    )
+
+
+def _read_results(workdir: pathlib.Path) -> dict[str, Any]:
+  """Reads `results.json`; a missing or damaged file counts as no results."""
+  try:
+    return results.read(workdir) or {}
+  except ValueError as error:
+    progress.say(f'warning: {error}. The report leaves its accuracies out')
+    return {}
 
 
 def _open(workdir: pathlib.Path, role: str) -> Run:
-  config = checkpoint.read_config(workdir)
-  restored, _ = saved.restore(config, workdir)
+  config = workdir_lib.read_config(workdir)
+  restored, _ = networks.restore(config, workdir)
   if role not in restored:
-    raise ValueError(f'--role={role}: {workdir} has {", ".join(restored)}')
-  results = {}
-  path = workdir / 'results.json'
-  if path.exists():
-    try:
-      results = json.loads(path.read_text())
-    except ValueError:
-      metrics.say(f'warning: {path} is damaged; its accuracies are left out')
-  nets = {
-    name: net.replace(
-      module=net.module.clone(dtype=jnp.float32, axis_name=None)
+    raise ValueError(
+      f'--role={role}: {workdir} has no such network; '
+      f'it has {", ".join(restored)}'
     )
+  # Networks are measured in float32, whatever they were trained in, and
+  # outside of mapped axes.
+  nets = {
+    name: nets_lib.standalone(net, dtype=jnp.float32)
     for name, (net, _) in restored.items()
   }
-  sources = {name: source for name, (_, source) in restored.items()}
   return Run(
-    config.method.name,
-    workdir,
-    config,
-    role,
-    nets,
-    sources,
-    results,
-    metrics.read(workdir),
+    label=config.method.name,
+    workdir=workdir,
+    config=config,
+    role=role,
+    nets=nets,
+    sources={name: source for name, (_, source) in restored.items()},
+    results=_read_results(workdir),
+    records=metrics_log.read(workdir),
   )
 
 
+def _check_comparable(first: Run, other: Run) -> None:
+  """Raises ValueError if two runs differ in data set or threat model."""
+  for setting, other_value, first_value in (
+    ('data', other.config.data.name, first.config.data.name),
+    ('attack', other.threat, first.threat),
+  ):
+    if other_value != first_value:
+      raise ValueError(
+        f'--compare={other.workdir}: its {setting} is {other_value}, but that '
+        f'of {first.workdir} is {first_value}; compare runs with the same data '
+        'set and the same attack'
+      )
+
+
+def _unique_labels(runs: Sequence[Run]) -> list[str]:
+  """Returns the method of each run, or its folder if methods repeat."""
+  for labels in (
+    [run.label for run in runs],
+    [run.workdir.resolve().name for run in runs],
+  ):
+    if len(set(labels)) == len(labels):
+      return labels
+  return [str(run.workdir) for run in runs]
+
+
 def open_all(workdirs: Sequence[Any], role: str) -> list[Run]:
-  """Opens runs that are to be compared.
+  """Opens the runs of a report.
 
   Args:
-    workdirs: their folders; the report is of the first.
+    workdirs: their work directories; the report is about the first.
     role: 'student', 'student_swa' or 'peer'.
 
+  Returns:
+    The runs, each with its own label.
+
   Raises:
-    FileNotFoundError: no such run, or it has saved nothing.
-    ValueError: no such role, or runs on other data or another threat.
+    FileNotFoundError: not a work directory, or it has no checkpoint.
+    ValueError: a run has no such role, or the runs differ in data set or
+      threat model.
   """
-  found = [_open(pathlib.Path(w), role) for w in workdirs]
-  first = found[0]
-  for other in found[1:]:
-    for what, ours, theirs in (
-      ('data', first.config.data.name, other.config.data.name),
-      ('attack', first.threat, other.threat),
-    ):
-      if ours != theirs:
-        raise ValueError(
-          f'--compare={other.workdir}: its {what} is {theirs}, that of '
-          f'{first.workdir} is {ours}; runs should be alike in both'
-        )
-  labels = [run.label for run in found]
-  if len(set(labels)) < len(labels):
-    labels = [run.workdir.resolve().name for run in found]
-  if len(set(labels)) < len(labels):
-    labels = [str(run.workdir) for run in found]
+  runs = [_open(pathlib.Path(workdir), role) for workdir in workdirs]
+  for other in runs[1:]:
+    _check_comparable(runs[0], other)
+  labels = _unique_labels(runs)
   return [
-    run._replace(label=label) for run, label in zip(found, labels, strict=True)
+    run._replace(label=label) for run, label in zip(runs, labels, strict=True)
   ]
 
 
-def points(run: Run, count: int, data_dir: str) -> measure.Points:
-  """Returns the first test images of a run's data.
+def test_examples(run: Run, count: int, data_dir: str) -> measure.Examples:
+  """Loads the first test images of a run's data set.
 
   Args:
-    run: whose data.
-    count: how many; at most all.
-    data_dir: where the data set is, if not where the run found it.
+    run: the run whose data set and seed are used.
+    count: number of images; at most all are returned.
+    data_dir: folder of the data set, if it is not where the run found it.
 
   Raises:
     FileNotFoundError: the data set is missing.
   """
-  images, labels = build.test_images(run.config, count, data_dir=data_dir)
-  return measure.Points(images, labels, run.config.seed)
+  images, labels = dataset.test_images(run.config, count, data_dir=data_dir)
+  return measure.Examples(images, labels, run.config.seed)

@@ -1,4 +1,4 @@
-"""How figures look: on light and dark pages, and to the colour-blind."""
+"""How figures look: readable on light and dark pages, and if colour-blind."""
 
 import contextlib
 import pathlib
@@ -8,15 +8,16 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib import figure
 
-# Okabe and Ito (2008): told apart with any kind of colour vision; lines also
-# differ in style and marker.
+# The palette of Okabe and Ito (2008), which people with any kind of colour
+# vision can distinguish, and further colours. Lines also differ in style and
+# marker.
 COLORS = (
   '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9',
   '#8C8C8C', '#B8A800', '#7A5195', '#A05A2C',
 )  # fmt: skip
 STYLES = ('-', '--', '-.', ':', (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', '<', '>')
-# Even in brightness, for values.
+# Colour map of values; its brightness grows evenly with the value.
 VALUES = 'cividis'
 
 
@@ -24,8 +25,10 @@ class Theme(NamedTuple):
   """Colours of a page.
 
   Attributes:
-    suffix: of the files' names.
-    paper, ink, faint: of background, text and grid.
+    suffix: suffix of the names of figure files.
+    paper: colour of the background.
+    ink: colour of text and axes.
+    faint: colour of grid lines.
   """
 
   suffix: str
@@ -36,21 +39,22 @@ class Theme(NamedTuple):
 
 LIGHT = Theme('', '#ffffff', '#1f2328', '#d0d7de')
 DARK = Theme('-dark', '#0d1117', '#e6edf3', '#30363d')
-THEMES = (LIGHT, DARK)
+THEMES = {'light': LIGHT, 'dark': DARK}
 
-# Inches: as wide as a phone, so that text keeps its size there.
+# Width of figures in inches: as wide as a phone, where they are then shown
+# without scaling and their text keeps its size.
 WIDTH = 4.2
 
 
 class Panel(NamedTuple):
-  """One figure.
+  """One figure of a section.
 
   Attributes:
-    slug: of its files.
-    title: in words.
-    caption: data, number of images, settings.
-    draw: figure -> None, in the current theme.
-    height: inches.
+    slug: name of its files and of its anchor on the page.
+    title: heading of the figure.
+    caption: states the data, the number of images and the settings.
+    draw: draws on an empty figure, in the current theme.
+    height: height in inches.
   """
 
   slug: str
@@ -61,11 +65,17 @@ class Panel(NamedTuple):
 
 
 @contextlib.contextmanager
-def _colors(theme: Theme):
-  names = ('text.color', 'axes.labelcolor', 'xtick.color', 'ytick.color')
+def _styled(theme: Theme):
+  """Sets Matplotlib's style to a theme within a block."""
+  text_colors = (
+    'text.color',
+    'axes.labelcolor',
+    'xtick.color',
+    'ytick.color',
+  )
   with mpl.rc_context(
     {
-      **dict.fromkeys(names, theme.ink),
+      **dict.fromkeys(text_colors, theme.ink),
       'axes.edgecolor': theme.ink,
       'axes.facecolor': theme.paper,
       'figure.facecolor': theme.paper,
@@ -88,23 +98,23 @@ def _colors(theme: Theme):
 
 
 def save(panel: Panel, folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """Draws a panel on light and on dark.
+  """Draws a panel in both themes.
 
   Args:
     panel: what is drawn.
-    folder: of the PNGs.
+    folder: where the PNG files are written.
 
   Returns:
-    'light' and 'dark' -> path.
+    Path of the figure for 'light' and for 'dark' pages.
   """
   paths = {}
-  for name, theme in zip(('light', 'dark'), THEMES, strict=True):
-    with _colors(theme):
-      made = figure.Figure(
+  for name, theme in THEMES.items():
+    with _styled(theme):
+      fig = figure.Figure(
         figsize=(WIDTH, panel.height), dpi=200, layout='constrained'
       )
-      panel.draw(made)
+      panel.draw(fig)
       path = folder / f'{panel.slug}{theme.suffix}.png'
-      made.savefig(path, metadata={'Title': panel.title})
+      fig.savefig(path, metadata={'Title': panel.title})
       paths[name] = path
   return paths

@@ -1,21 +1,16 @@
-"""How the field's PyTorch networks name their parameters.
-
-The layouts are those of kuangliu's ResNets and MobileNetV2 (PeerAiD, RSLAD,
-and most of RobustBench), TRADES' WideResNet (LTD, AWP, AGKD-BML), torchvision's
-ResNets and DeepMind's networks.
-"""
+"""The parameters of a network, each with its name and shape in PyTorch."""
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax.models import mobilenetv2, resnet, wideresnet
+from peeraid_jax.torch_io import families
 
 
 class Leaf(NamedTuple):
@@ -23,7 +18,7 @@ class Leaf(NamedTuple):
 
   Attributes:
     name: in PyTorch.
-    collection: 'params' or 'batch_stats'.
+    collection: 'params' or 'batch_stats', here.
     path: below the collection, here.
     shape: in PyTorch.
   """
@@ -34,54 +29,8 @@ class Leaf(NamedTuple):
   shape: tuple[int, ...]
 
 
-# What the layers inside a block are called, and those outside of one.
-_RESNET = {
-  'norm': 'bn',
-  'shortcut_conv': 'shortcut.0',
-  'shortcut_norm': 'shortcut.1',
-  'stem_conv': 'conv1',
-  'stem_norm': 'bn1',
-  'final_norm': 'bn',
-  'linear': 'linear',
-  'block': 'layer{stage}.{index}',
-}
-_TORCHVISION = _RESNET | {
-  'shortcut_conv': 'downsample.0',
-  'shortcut_norm': 'downsample.1',
-  'linear': 'fc',
-}
-_WIDE = {
-  'norm': 'bn',
-  'shortcut_conv': 'convShortcut',
-  'stem_conv': 'conv1',
-  'final_norm': 'bn1',
-  'linear': 'fc',
-  'block': 'block{stage}.layer.{index}',
-}
-_MOBILE = _RESNET | {
-  'last_conv': 'conv2',
-  'last_norm': 'bn2',
-  'block': 'layers.{running}',
-}
-_DEEPMIND_WIDE = {
-  'norm1': 'batchnorm_0',
-  'conv1': 'conv_0',
-  'norm2': 'batchnorm_1',
-  'conv2': 'conv_1',
-  'shortcut_conv': 'shortcut',
-  'stem_conv': 'init_conv',
-  'final_norm': 'batchnorm',
-  'linear': 'logits',
-  'block': 'layer.{before}.block.{index}',
-}
-_DEEPMIND_RESNET = _DEEPMIND_WIDE | {
-  'conv1': 'conv_2d_1',
-  'conv2': 'conv_2d_2',
-  'stem_conv': 'conv_2d',
-  'block': 'layer_{before}.{index}',
-}
-
-_LEAVES = {
+# Name of an array of a layer here -> its name in PyTorch.
+_ARRAYS = {
   'kernel': 'weight',
   'scale': 'weight',
   'bias': 'bias',
@@ -91,124 +40,141 @@ _LEAVES = {
 _BLOCK = re.compile(r'(?:stage|group)(\d+)_block(\d+)')
 
 
-def _table(module: nn.Module) -> dict[str, str]:
-  if isinstance(module, wideresnet.WideResNet):
-    return _DEEPMIND_WIDE if module.deepmind else _WIDE
-  if isinstance(module, mobilenetv2.MobileNetV2):
-    return _MOBILE
-  if isinstance(module, resnet.ResNet):
-    if module.deepmind:
-      return _DEEPMIND_RESNET
-    return _TORCHVISION if module.imagenet_stem else _RESNET
-  raise ValueError(f'{type(module).__name__} has no layout in PyTorch')
+def _stage_and_index(block: str) -> tuple[int, int]:
+  """Returns the numbers in the name of a block here, both counted from 1."""
+  match = _BLOCK.fullmatch(block)
+  assert match is not None, block
+  return int(match[1]), int(match[2])
 
 
-def _layer(name: str, table: Mapping[str, str]) -> str:
-  if name in table:
-    return table[name]
-  kind = name.rstrip('0123456789')
-  return table.get(kind, kind) + name[len(kind) :]
+def _layer_name(layer: str, layers: Mapping[str, str]) -> str:
+  """Returns the name in PyTorch of a layer here."""
+  if layer in layers:
+    return layers[layer]
+  kind = layer.rstrip('0123456789')
+  return layers.get(kind, kind) + layer[len(kind) :]
 
 
-def _torch_shape(leaf: str, shape) -> tuple[int, ...]:
-  if leaf == 'kernel':
-    return tuple(shape[i] for i in _to_torch(len(shape)))
-  return tuple(shape)
+def _kernel_axes(rank: int) -> tuple[int, ...]:
+  """Returns the axes of a kernel here, in the order that PyTorch has.
 
-
-def _to_torch(rank: int) -> tuple[int, ...]:
-  """Axes of PyTorch's kernels, of ours: HWIO -> OIHW, and IO -> OI."""
+  Convolutions are HWIO here and OIHW there, linear layers IO and OI.
+  """
   return (3, 2, 0, 1) if rank == 4 else (1, 0)
 
 
-@functools.lru_cache(maxsize=16)
-def leaves(module: nn.Module, channels: int = 3) -> tuple[Leaf, ...]:
-  """Returns every array of a network, in its order here.
+def name_leaves(
+  module: nn.Module, variables: Mapping[str, Any]
+) -> tuple[Leaf, ...]:
+  """Names the arrays of a network as PyTorch does.
 
   Args:
-    module: of `models.create`.
-    channels: of its images.
+    module: the network.
+    variables: 'params' and 'batch_stats' -> nested arrays; only their names
+      and shapes are used.
+
+  Returns:
+    One leaf per array, ordered by collection and path.
 
   Raises:
     ValueError: PyTorch's repositories have no such network.
   """
-  table = _table(module)
-  images = jnp.zeros((1, 32, 32, channels))
-  variables = jax.eval_shape(
-    module.clone(axis_name=None).init, jax.random.key(0), images
-  )
+  family = families.of_module(module)
   blocks = sorted(
-    {k for k in variables['params'] if _BLOCK.fullmatch(k)},
-    key=lambda k: tuple(map(int, _BLOCK.fullmatch(k).groups())),
+    filter(_BLOCK.fullmatch, variables['params']), key=_stage_and_index
   )
-  found = []
-  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-    collection, *inner = [part.key for part in path]
-    names = []
-    for part in inner[:-1]:
-      match = _BLOCK.fullmatch(part)
-      if match:
-        stage, index = map(int, match.groups())
-        names.append(
-          table['block'].format(
-            stage=stage,
-            before=stage - 1,
-            index=index - 1,
-            running=blocks.index(part),
-          )
-        )
-      else:
-        names.append(_layer(part, table))
-    name = '.'.join([*names, _LEAVES[inner[-1]]])
-    shape = _torch_shape(inner[-1], leaf.shape)
-    found.append(Leaf(name, collection, tuple(inner), shape))
-  return tuple(found)
+
+  def torch_name(part: str) -> str:
+    if part not in blocks:
+      return _layer_name(part, family.layers)
+    stage, index = _stage_and_index(part)
+    return family.block.format(
+      stage=stage,
+      stage_from_0=stage - 1,
+      index=index - 1,
+      running=blocks.index(part),
+    )
+
+  leaves_ = []
+  for keys, array in jax.tree_util.tree_leaves_with_path(variables):
+    collection, *path = [key.key for key in keys]
+    *layers, kind = path
+    if kind not in _ARRAYS:
+      raise families.no_layout(module)
+    shape = tuple(array.shape)
+    if kind == 'kernel':
+      shape = tuple(shape[axis] for axis in _kernel_axes(len(shape)))
+    name = '.'.join([*map(torch_name, layers), _ARRAYS[kind]])
+    leaves_.append(Leaf(name, collection, tuple(path), shape))
+  return tuple(leaves_)
+
+
+@functools.lru_cache(maxsize=16)
+def leaves(module: nn.Module, channels: int = 3) -> tuple[Leaf, ...]:
+  """Returns every array of a network that need not be initialised.
+
+  Args:
+    module: the network, as `models.create` returns it.
+    channels: number of channels of its images.
+
+  Returns:
+    As `name_leaves`.
+
+  Raises:
+    ValueError: PyTorch's repositories have no such network.
+  """
+  images = jnp.zeros((1, 32, 32, channels))
+  variables = jax.eval_shape(module.init, jax.random.key(0), images)
+  return name_leaves(module, variables)
 
 
 def to_ours(array: np.ndarray) -> np.ndarray:
-  """Returns an array of PyTorch in the order of axes that it has here."""
+  """Returns an array of PyTorch in float32, with its axes ordered as here."""
   array = np.asarray(array, np.float32)
   if array.ndim < 2:
     return array
-  return np.transpose(array, np.argsort(_to_torch(array.ndim)))
+  return np.transpose(array, np.argsort(_kernel_axes(array.ndim)))
 
 
 def to_torch(array: np.ndarray) -> np.ndarray:
-  """Returns an array of ours in the order of axes that PyTorch has."""
+  """Returns an array of ours with its axes ordered as in PyTorch."""
   array = np.asarray(array)
   if array.ndim < 2:
     return array
-  return np.ascontiguousarray(np.transpose(array, _to_torch(array.ndim)))
+  return np.ascontiguousarray(np.transpose(array, _kernel_axes(array.ndim)))
 
 
-def some(names, most: int = 8) -> str:
-  """Returns the first names of many, for a message."""
-  names = [str(n) for n in names]
+def some(names: Iterable[str], most: int = 8) -> str:
+  """Lists the first names, and how many more there are, for a message."""
+  names = [str(name) for name in names]
   more = f' and {len(names) - most} more' if len(names) > most else ''
   return ', '.join(names[:most]) + more
 
 
 def check(arrays: Mapping[str, np.ndarray], expected: tuple[Leaf, ...]) -> None:
-  """Checks that a state dict has a network's arrays, and nothing else.
+  """Checks that a state dict has the arrays of a network, and no others.
+
+  Args:
+    arrays: name in PyTorch -> array.
+    expected: the arrays of the network.
 
   Raises:
-    ValueError: lists what is missing, too many, or of another shape.
+    ValueError: lists the arrays that are missing, that do not belong to the
+      network, and that have another shape.
   """
   shapes = {name: np.shape(array) for name, array in arrays.items()}
-  wanted = {leaf.name: leaf.shape for leaf in expected}
-  wrong = [
-    f'{name} is {shapes[name]}, not {shape}'
-    for name, shape in wanted.items()
-    if name in shapes and shapes[name] != shape
-  ]
-  said = [
-    f'{what}: {some(names)}'
-    for what, names in (
-      ('missing', [n for n in wanted if n not in shapes]),
-      ('unexpected', [n for n in shapes if n not in wanted]),
-      ('of another shape', wrong),
-    )
-    if names
-  ]
-  if said:
-    raise ValueError('; '.join(said))
+  expected_shapes = {leaf.name: leaf.shape for leaf in expected}
+  problems = {
+    'missing': [n for n in expected_shapes if n not in shapes],
+    'unexpected': [n for n in shapes if n not in expected_shapes],
+    'of another shape': [
+      f'{name} is {shapes[name]}, not {shape}'
+      for name, shape in expected_shapes.items()
+      if name in shapes and shapes[name] != shape
+    ],
+  }
+  message = '; '.join(
+    f'{problem}: {some(names)}' for problem, names in problems.items() if names
+  )
+  if message:
+    raise ValueError(message)

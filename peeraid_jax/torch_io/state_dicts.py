@@ -1,4 +1,4 @@
-"""The parameters of one network in what a file holds: name -> array."""
+"""Finds the state dict of one network in the content of a file."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,27 +8,35 @@ import numpy as np
 
 from peeraid_jax.torch_io import pickles
 
-# Where the field's repositories put a network; the first one that is there.
-_USUAL = ('state_dict', 'model_state_dict', 'net', 'model', 'student', 'last')
-
-_MEANS = ('mu', 'mean', 'new_mean')
-_DEVIATIONS = ('sigma', 'std', 'new_std')
-# Beside a network in its file and not a part of what it computes.
+# Keys under which the field's repositories save a network. If a file holds
+# several networks, the first of these keys that exists is taken.
+_USUAL_KEYS = (
+  'state_dict',
+  'model_state_dict',
+  'net',
+  'model',
+  'student',
+  'last',
+)
+# How wrappers that normalise images name the numbers.
+_MEAN_NAMES = ('mu', 'mean', 'new_mean')
+_STD_NAMES = ('sigma', 'std', 'new_std')
+# Parameters that a network does not compute with.
 _UNUSED = (
   re.compile(r'(.*\.)?num_batches_tracked'),
-  re.compile(r'(.*\.)?sub_block1\..*'),  # TRADES' WideResNet: never called
-  re.compile(r'attacker\..*'),  # MadryLab/robustness: the network once more
+  re.compile(r'(.*\.)?sub_block1\..*'),  # TRADES' WideResNet never calls it.
+  re.compile(r'attacker\..*'),  # MadryLab/robustness saves the network twice.
 )
 
 
 class StateDict(NamedTuple):
-  """What a file says of a network.
+  """The parameters of one network, and its normalization.
 
   Attributes:
-    arrays: name in PyTorch -> array, without prefixes, and without what the
-      network does not compute with.
-    normalization: (mean, std), one per channel, if the file has them.
-    key: where in the file it was; '' at its top.
+    arrays: name in PyTorch -> array, without prefixes, and without the arrays
+      that the network does not compute with.
+    normalization: (mean, std), one number per channel, if the file has them.
+    key: of the network in the file; '' for the top level.
   """
 
   arrays: dict[str, np.ndarray]
@@ -37,19 +45,22 @@ class StateDict(NamedTuple):
 
 
 def _of_module(module: pickles.Inert) -> dict[str, pickles.Tensor] | None:
-  """Returns the state dict of a module that was saved whole."""
+  """Returns the state dict of a module that was saved whole.
+
+  None: the object is not a module of PyTorch.
+  """
   state = module.state
   if not isinstance(state, Mapping) or '_modules' not in state:
     return None
-  found = {}
+  tensors = {}
   for part in ('_parameters', '_buffers'):
     for name, value in (state.get(part) or {}).items():
       if isinstance(value, pickles.Tensor):
-        found[name] = value
+        tensors[name] = value
   for name, child in (state['_modules'] or {}).items():
     inner = _of_module(child) if isinstance(child, pickles.Inert) else None
-    found |= {f'{name}.{k}': v for k, v in (inner or {}).items()}
-  return found
+    tensors |= {f'{name}.{k}': v for k, v in (inner or {}).items()}
+  return tensors
 
 
 def _is_state_dict(value) -> bool:
@@ -61,8 +72,10 @@ def _is_state_dict(value) -> bool:
   )
 
 
-def _candidates(value, key: str = '', depth: int = 0) -> Iterator:
-  """Yields (key, state dict) of every network in a file."""
+def _search(
+  value, key: str = '', depth: int = 0
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """Yields (key, state dict) of every network in the content of a file."""
   if isinstance(value, pickles.Inert):
     value = _of_module(value)
   if _is_state_dict(value):
@@ -70,35 +83,37 @@ def _candidates(value, key: str = '', depth: int = 0) -> Iterator:
   elif isinstance(value, Mapping) and depth < 4:
     for name, inner in value.items():
       if isinstance(name, str):
-        yield from _candidates(
-          inner, f'{key}.{name}' if key else name, depth + 1
-        )
+        inner_key = f'{key}.{name}' if key else name
+        yield from _search(inner, inner_key, depth + 1)
 
 
-def _chosen(content, key: str) -> tuple[str, Mapping[str, Any]]:
-  found = dict(_candidates(content))
-  if not found:
+def _select(content, key: str) -> tuple[str, Mapping[str, Any]]:
+  """Returns (key, state dict) of the network that is asked for."""
+  networks = dict(_search(content))
+  if not networks:
     raise ValueError('it holds no parameters of a network')
   if key:
-    if key not in found:
-      raise ValueError(f'{key!r} is none of its networks: {", ".join(found)}')
-    return key, found[key]
-  if len(found) == 1:
-    return next(iter(found.items()))
-  for name in _USUAL:
-    if name in found:
-      return name, found[name]
+    if key not in networks:
+      raise ValueError(
+        f'{key!r} is none of its networks: {", ".join(networks)}'
+      )
+    return key, networks[key]
+  if len(networks) == 1:
+    return next(iter(networks.items()))
+  for name in _USUAL_KEYS:
+    if name in networks:
+      return name, networks[name]
   raise ValueError(
-    f'it holds several networks, {", ".join(found)}; say which by its '
+    f'it holds several networks, {", ".join(networks)}; say which by its '
     'key (torch_key in a config)'
   )
 
 
 def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Strips what wrappers put before every name: 'module.', 'model.', '1.'."""
+  """Strips the prefixes that wrappers add to every name: 'module.', '1.'."""
   while True:
-    heads = {name.partition('.')[0] for name in arrays}
-    if len(heads) != 1 or any('.' not in name for name in arrays):
+    prefixes = {name.partition('.')[0] for name in arrays}
+    if len(prefixes) != 1 or any('.' not in name for name in arrays):
       return arrays
     arrays = {name.partition('.')[2]: v for name, v in arrays.items()}
 
@@ -108,33 +123,34 @@ def _per_channel(array: np.ndarray) -> tuple[float, ...]:
 
 
 def find(content, key: str = '') -> StateDict:
-  """Finds the parameters of one network.
+  """Finds the state dict of one network.
 
   Args:
-    content: what `pickles.read` returns, or name -> array.
-    key: which of several, such as 'swa_state_dict'; inner ones with dots.
+    content: from `pickles.read`; or name -> array.
+    key: of the network, in a file that holds several, such as
+      'swa_state_dict'; dots lead into inner dicts.
 
   Raises:
-    ValueError: there is none, or there are several.
+    ValueError: there is no such network, or there are several.
   """
-  key, chosen = _chosen(content, key)
+  key, selected = _select(content, key)
   arrays = {}
-  for name, value in chosen.items():
+  for name, value in selected.items():
     name = name.removeprefix('module.')
     if not any(pattern.fullmatch(name) for pattern in _UNUSED):
       is_tensor = isinstance(value, pickles.Tensor)
       arrays[name] = value.array() if is_tensor else value
-  means = [n for n in arrays if n.rpartition('.')[2] in _MEANS]
-  deviations = [n for n in arrays if n.rpartition('.')[2] in _DEVIATIONS]
+  means = [n for n in arrays if n.rpartition('.')[2] in _MEAN_NAMES]
+  stds = [n for n in arrays if n.rpartition('.')[2] in _STD_NAMES]
   normalization = None
-  if len(means) == len(deviations) == 1:
+  if len(means) == len(stds) == 1:
     normalization = (
       _per_channel(arrays.pop(means[0])),
-      _per_channel(arrays.pop(deviations[0])),
+      _per_channel(arrays.pop(stds[0])),
     )
   arrays = _without_prefix(arrays)
-  # AGKD-BML: an encoder, and a projection that only its loss looks at.
+  # AGKD-BML saves an encoder, and a projection head that only its loss uses.
   if any(n.startswith('encoder.') for n in arrays):
-    kept = {n: v for n, v in arrays.items() if not n.startswith('head.')}
-    arrays = _without_prefix(kept)
+    used = {n: v for n, v in arrays.items() if not n.startswith('head.')}
+    arrays = _without_prefix(used)
   return StateDict(arrays, normalization, key)

@@ -1,16 +1,24 @@
-"""What a report shows, in its order: sections of figures."""
+"""The sections of a report, in the order of the page."""
 
-from peeraid_jax.report.sections import curves, images, scene, surfaces
+from collections.abc import Callable
 
-Scene, Section = scene.Scene, scene.Section
+from peeraid_jax.report.sections import (
+  base,
+  images,
+  landscapes,
+  robustness,
+  training,
+)
 
-SECTIONS = {
-  'training': curves.training,
-  'specialisation': curves.specialisation,
-  'robustness': curves.robustness,
+ReportData, Section = base.ReportData, base.Section
+
+# Name of a section in progress messages -> the function that fills it.
+SECTIONS: dict[str, Callable[[ReportData], Section]] = {
+  'training': training.training,
+  'specialisation': training.specialisation,
+  'robustness': robustness.robustness,
   'examples': images.examples,
   'classes': images.classes,
-  'landscapes': surfaces.landscapes,
+  'landscapes': landscapes.landscapes,
   'features': images.features,
 }
-"""Name -> (scene -> section)."""
