@@ -1,7 +1,13 @@
-"""Strict JAX for all tests: two virtual devices, ranks never promoted."""
+"""Strict JAX for all tests: two virtual devices, ranks never promoted.
 
+Also counts the faults that `tests/faults` tries.
+"""
+
+import collections
 import importlib.metadata
 import os
+
+import pytest
 
 _FLAGS = ' --xla_force_host_platform_device_count=2'
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
@@ -15,3 +21,35 @@ os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 import jax  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Marks all of tests/faults as slow, and notes what each test tries."""
+  for item in items:
+    if item.path.parent.name == 'faults':
+      item.add_marker('slow')
+    for mark in item.iter_markers('fault'):
+      # These properties travel from pytest-xdist's workers to the summary.
+      number = mark.kwargs.get('count', 1)
+      item.user_properties.append(('fault', (mark.args[0], number)))
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Prints how many faults of each category were tried and survived."""
+  tried, survived = collections.Counter(), collections.Counter()
+  for outcome in ('passed', 'failed'):
+    for report in terminalreporter.stats.get(outcome, ()):
+      for name, value in getattr(report, 'user_properties', ()):
+        if name == 'fault' and report.when == 'call':
+          category, number = value
+          tried[category] += number
+          survived[category] += number * (outcome == 'passed')
+  if tried:
+    terminalreporter.section('faults: tried, survived')
+    for category in sorted(tried):
+      terminalreporter.line(
+        f'{category:<28} {tried[category]:>5} {survived[category]:>5}'
+      )
+    total = f'{sum(tried.values()):>5} {sum(survived.values()):>5}'
+    terminalreporter.line(f'{"all":<28} {total}')

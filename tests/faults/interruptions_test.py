@@ -36,7 +36,6 @@ def _damage(folder: pathlib.Path) -> None:
       path.write_bytes(content)
 
 
-@pytest.mark.slow
 class FaultsTest(command.Case):
   def _stopped(self, name: str) -> pathlib.Path:
     """A run that was stopped in the middle, with two checkpoints."""
@@ -45,6 +44,7 @@ class FaultsTest(command.Case):
     self.assertEqual(code, 128 + signal.SIGTERM, out)
     return workdir
 
+  @pytest.mark.fault('damaged files', count=2)
   def test_damaged_checkpoints(self):
     workdir = self._stopped('damaged')
     latest = workdir / 'checkpoints' / 'latest'
@@ -64,6 +64,7 @@ class FaultsTest(command.Case):
       self.assertNotIn('Traceback', out)
       self.assertNotEmpty(list(latest.iterdir()))
 
+  @pytest.mark.fault('processes')
   def test_two_runs_in_one_work_directory(self):
     workdir = self.folder / 'shared'
     first = self.start(workdir)
@@ -78,6 +79,7 @@ class FaultsTest(command.Case):
     self.assertEqual(first.returncode, 0, out)
     self.assert_same_run(workdir)
 
+  @pytest.mark.fault('disk')
   def test_full_disk(self):
     workdir = self._stopped('full')
     saved = checkpoint.latest_step(workdir)
@@ -90,6 +92,7 @@ class FaultsTest(command.Case):
     self.run_to_end(workdir)
     self.assert_same_run(workdir)
 
+  @pytest.mark.fault('environment')
   def test_clock_that_runs_backwards(self):
     folder = self.folder / 'clock'
     folder.mkdir()
@@ -100,6 +103,7 @@ class FaultsTest(command.Case):
     )
     self.assert_same_run(workdir)
 
+  @pytest.mark.fault('divergence')
   def test_numbers_that_are_none(self):
     workdir = self.folder / 'infinite'
     out = self.run_to_end(
@@ -112,6 +116,7 @@ class FaultsTest(command.Case):
     for line in lines:
       json.loads(line)
 
+  @pytest.mark.fault('disk', count=3)
   def test_places_that_cannot_be_written(self):
     occupied = self.folder / 'occupied'
     occupied.write_text('a file')
@@ -121,6 +126,7 @@ class FaultsTest(command.Case):
       self.assertIn(str(workdir), out)
       self.assertNotIn('Traceback', out)
 
+  @pytest.mark.fault('kills', count=20)
   def test_killed_at_twenty_moments(self):
     """At random, and each second time while a checkpoint is written."""
     draw = random.Random(0)
