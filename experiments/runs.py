@@ -15,9 +15,9 @@ def _teachers(method: str, prefix: str, suffix: str = '') -> dict[str, str]:
   """Returns overrides that make other runs of this list the teachers.
 
   Args:
-    method: of the student.
-    prefix: of the names of the teachers' runs, before the teachers' method.
-    suffix: of these names, after it.
+    method: the student's method.
+    prefix: text before the teachers' method in the names of their runs.
+    suffix: text after it.
   """
   return {
     f'{role}.workdir': f'runs/{prefix}_{teacher_method}{suffix}'

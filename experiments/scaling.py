@@ -40,7 +40,7 @@ class Machine(NamedTuple):
   """Assumptions about an accelerator in a cluster.
 
   Attributes:
-    name: of the device and its group (node or slice).
+    name: the device's name, with its group (node or slice).
     rate: FLOP/s that a convolutional network reaches.
     memory: bytes/s that it reads and writes.
     inside: devices of a group, which share fast links.
@@ -88,8 +88,8 @@ class Network(NamedTuple):
   """What the cost model needs to know about a network.
 
   Attributes:
-    name: of the architecture.
-    flops: of a forward pass of one image.
+    name: the architecture's name.
+    flops: operations of a forward pass of one image.
     activations: values that the convolutions of this pass read and write.
     parameters: number of parameters.
     norms: number of batch norms.

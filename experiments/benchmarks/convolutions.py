@@ -44,8 +44,8 @@ def passes(function, stride: int, size: int):
 
   Args:
     function: `cpu_conv.stock` or `cpu_conv.conv`.
-    stride: of the convolution.
-    size: of the kernel.
+    stride: stride of the convolution.
+    size: height and width of the kernel.
 
   Returns:
     Name of the pass -> (images, kernel, gradient of the output) -> array.

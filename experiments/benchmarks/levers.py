@@ -29,7 +29,7 @@ def _remapped(step, arguments, *, donate=(0,), steps=1):
 
   Args:
     step: from `step.map_train_step`.
-    arguments: of the step.
+    arguments: the arguments of the step.
     donate: positions of the arguments whose buffers the output may reuse.
     steps: training steps of one call.
   """

@@ -38,9 +38,9 @@ def work(port: str, count: int, index: int, core: int) -> None:
   """Takes steps as one of several processes; prints the seconds of each.
 
   Args:
-    port: of the process that coordinates.
+    port: network port of the process that coordinates.
     count: processes of the run; 1 for an independent one.
-    index: of this process.
+    index: number of this process, from 0.
     core: the CPU core that it may use.
   """
   os.sched_setaffinity(0, {core})

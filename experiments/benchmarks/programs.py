@@ -35,7 +35,7 @@ def abstract(config: ml_collections.ConfigDict, examples: int = 50_000):
   Nothing is computed or allocated; it can be compiled and analysed.
 
   Args:
-    config: of a run.
+    config: a run's config.
     examples: size of the data set, which is stored on the device.
   """
   plan = build.plan(config, examples=examples)

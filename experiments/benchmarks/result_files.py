@@ -46,7 +46,7 @@ def add(path: str, what: str, label: str, entry: dict, **versions) -> None:
   """Adds or replaces one entry of a result file, with its own provenance.
 
   Args:
-    path: of the result file.
+    path: the result file.
     what: what the file is about, in words.
     label: names the setting, and so the entry.
     entry: its measurements.

@@ -27,8 +27,8 @@ class Job:
     network: architecture of student and peer.
     width: base width of a ResNet; a WideResNet's name contains its width.
     batch: images of a step.
-    dtype: of the networks' computation.
-    attack_steps: of PGD.
+    dtype: data type of the networks' computation.
+    attack_steps: number of steps of PGD.
     devices: number of GPUs, or of virtual devices of a CPU; 0 takes as many
       as a training run would.
   """
@@ -235,7 +235,7 @@ def compare(jobs: list[Job], rounds: int, calls: int) -> dict:
   Args:
     jobs: the sides; ours first.
     rounds: turns of each side.
-    calls: of a turn.
+    calls: number of calls in a turn.
 
   Returns:
     Name of a side -> its facts, seconds of all turns, images per second (from

@@ -31,7 +31,7 @@ def points(count: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns images and labels that the network was not trained on.
 
   Args:
-    count: of examples; at most 1,000.
+    count: number of examples; at most 1,000.
   """
   images, labels = digits()
   return images[_TRAINED_ON:][:count], labels[_TRAINED_ON:][:count]

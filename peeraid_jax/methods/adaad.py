@@ -62,7 +62,7 @@ def adaad(
   Args:
     maximise: the inner maximisation, of KL(t(x') || s(x')).
     alpha: weight of the adversarial images, in [0, 1].
-    reduction: of KL over classes, 'batchmean' or 'mean'.
+    reduction: reduction of KL over classes, 'batchmean' or 'mean'.
 
   Raises:
     ValueError: a hyperparameter out of range.

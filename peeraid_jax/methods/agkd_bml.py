@@ -92,10 +92,10 @@ def agkd_bml(
     bml: bi-directional metric learning: the backward attack, its attention
       term and the triplet loss.
     mart: MART's two terms; the authors' command cannot switch them off.
-    label_smoothing: of LS-CE.
+    label_smoothing: label smoothing of LS-CE, in [0, 1].
     beta: weight of MART's divergence.
-    attention_weight, metric_weight, norm_weight: of the other terms.
-    margin: of the triplet loss.
+    attention_weight, metric_weight, norm_weight: weights of the other terms.
+    margin: margin of the triplet loss.
     statistics: 'joint' batch statistics over all three groups of images (one
       GPU), or 'separate' ones for each (about what eight GPUs do with the
       authors' DataParallel).

@@ -54,8 +54,8 @@ def akd2(
   Args:
     maximise: the inner maximisation, of the student's cross-entropy; the
       authors start it uniformly in the ball.
-    ce_weight, natural_weight, robust_weight: of the labels, of the naturally
-      trained teacher and of the robust one.
+    ce_weight, natural_weight, robust_weight: weights of the labels, of the
+      naturally trained teacher and of the robust one.
     temperature: T, of teachers and student.
     train_mode_attack: attack with batch statistics, so that every attack
       step updates the running ones.

@@ -37,7 +37,7 @@ def ard(
       authors start it uniformly in the ball.
     alpha: weight of the teacher, in [0, 1].
     temperature: T, of both networks.
-    reduction: of KL over classes, 'batchmean' or 'mean'.
+    reduction: reduction of KL over classes, 'batchmean' or 'mean'.
     train_mode_attack: attack with batch statistics, so that every attack
       step updates the running ones.
 

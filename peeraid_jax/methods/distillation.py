@@ -21,9 +21,9 @@ def attack_labels(
   """Returns a method that attacks the student's cross-entropy and distils.
 
   Args:
-    facts: of the method; they name its teachers.
+    facts: the method's facts; they name its teachers.
     maximise: the inner maximisation.
-    loss: as of `base.Method`.
+    loss: the loss, as `base.Method` describes it.
     train_mode: attack with batch statistics, so that every attack step
       updates the running ones.
   """

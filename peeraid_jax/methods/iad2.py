@@ -36,9 +36,9 @@ def iad2(
   Args:
     maximise: the inner maximisation, of the student's cross-entropy; the
       authors start it uniformly in the ball.
-    ce_weight, natural_weight, robust_weight: of the labels, of the naturally
-      trained teacher, and of the robust one with the student itself.
-    beta, begin_epoch, temperature, train_mode_attack: as of `iad1.iad1`.
+    ce_weight, natural_weight, robust_weight: weights of the labels, of the
+      naturally trained teacher, and of the robust one with the student itself.
+    beta, begin_epoch, temperature, train_mode_attack: as in `iad1.iad1`.
 
   Raises:
     ValueError: a hyperparameter out of range.

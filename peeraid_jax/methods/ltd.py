@@ -57,7 +57,7 @@ def ltd(
   Args:
     maximise: the inner maximisation: TRADES' KL(s(x) || s(x')), or the
       cross-entropy with the hard labels.
-    temperature: T, of the teacher alone.
+    temperature: T, of the teacher only.
     hard_weight: share of the hard labels, in [0, 1].
     base_loss: 'trades' or 'at'.
     beta: weight of the robust term of TRADES.

@@ -32,9 +32,9 @@ def rslad(
 
   Args:
     maximise: the inner maximisation, of KL(t(x) || s(x')).
-    adversarial_weight, clean_weight: of the two terms.
-    reduction: of KL over classes, 'batchmean' or 'mean'.
-    scale: of both terms.
+    adversarial_weight, clean_weight: weights of the two terms.
+    reduction: reduction of KL over classes, 'batchmean' or 'mean'.
+    scale: factor of both terms.
 
   Raises:
     ValueError: a hyperparameter out of range.

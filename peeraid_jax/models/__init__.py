@@ -125,8 +125,8 @@ def create(
     num_classes: number of logits.
     width: base channels; 64 is the published network, and the other families
       scale all their channels by width / 64.
-    dtype: of the computation, 'float32' or 'bfloat16'; parameters, batch
-      statistics and logits are float32.
+    dtype: data type of the computation, 'float32' or 'bfloat16'; parameters,
+      batch statistics and logits are float32.
     axis_name: mapped axis that batch statistics are averaged over.
     normalization: as in `normalization_of`; a part of the network.
     remat: compute the inside of blocks again for the gradient.

@@ -99,12 +99,13 @@ def _strided_image_grad(grad, kernel, strides, padding, size):
   """The images' gradient of a strided convolution, without dilating `grad`.
 
   With stride s, rows p and p + s of the images meet the same rows of the
-  kernel: rows have s phases, each with its own part of the kernel, and columns
-  likewise. All phases are computed as channels of one convolution at stride 1,
+  kernel: rows have s phases, each with its own part of the kernel, and so have
+  columns. All phases are computed as channels of one convolution at stride 1,
   and then interleaved.
 
   Args:
-    grad, kernel, strides, padding: of the convolution.
+    grad: gradient of the convolution's result, [B, H', W', C'].
+    kernel, strides, padding: as the convolution was given them.
     size: (rows, columns) of the images.
   """
   kernel_index, pads = [], []
@@ -177,7 +178,9 @@ def _kernel_grad_of_part(images, grad, size, strides, padding):
   place of the channels.
 
   Args:
-    images, grad, strides, padding: of the convolution.
+    images: the convolution's input, [B, H, W, C].
+    grad: gradient of its result, [B, H', W', C'].
+    strides, padding: as the convolution was given them.
     size: (rows, columns) of the kernel.
   """
   pads = []
@@ -269,7 +272,7 @@ def conv(
   Args:
     images: [B, H, W, C].
     kernel: [h, w, C / groups, out].
-    strides: of rows and columns.
+    strides: strides of rows and columns.
     padding: ((above, below), (left, right)).
     groups: 1, or the number of channels.
     low_memory: do without Winograd's form, which is faster and needs more

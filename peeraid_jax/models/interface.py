@@ -34,7 +34,7 @@ class Network(nn.Module, kw_only=True):
     width: base channels; 64 is the published network. ResNets have `width`
       channels in their first stage, the other families scale all their
       channels by width / 64.
-    dtype: of the computation.
+    dtype: data type of the computation.
     axis_name: mapped axis over which batch statistics are averaged, or None.
     normalization: (mean, std), each a number or one per channel, applied to
       images in [0, 1]; or None.
@@ -89,7 +89,7 @@ def standalone(
 
   Args:
     module: a `Network`, or a module with its fields.
-    dtype: of the computation; None keeps the module's.
+    dtype: data type of the computation; None keeps the module's.
     convolutions: as in `Network`; None keeps the module's.
 
   Raises:

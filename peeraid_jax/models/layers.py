@@ -87,8 +87,8 @@ class Block(nn.Module):
   """Base class of the blocks of which a network's stages consist.
 
   Attributes:
-    channels: of the block's output, before any expansion of its own.
-    stride: of the one convolution that may reduce the image.
+    channels: channels of the block's output, before any expansion of its own.
+    stride: stride of the one convolution that may reduce the image.
     layer_set: from `layer_set`.
   """
 
@@ -183,10 +183,10 @@ def stage(
   Args:
     block: class of the blocks, as of `remat_if`.
     x: [B, h, w, channels], the stage's input.
-    name: of the stage; blocks are called <name>_block1, <name>_block2, ...
+    name: the stage's name; blocks are called <name>_block1, <name>_block2, ...
     count: number of blocks.
     channels, layer_set: as in `Block`.
-    stride: of the first block; the others have stride 1.
+    stride: stride of the first block; the others have 1.
     **fields: further fields of the block's class.
   """
   for index in range(count):
@@ -235,7 +235,8 @@ def scaled(channels: int, width: int) -> int:
   """Returns the channels of a layer in a network of base `width`.
 
   Args:
-    channels: of the layer in the published network, whose base width is 64.
+    channels: the layer's channels in the published network, whose base
+      width is 64.
     width: base channels.
   """
   return max(1, round(channels * width / 64))

@@ -59,7 +59,7 @@ class PreActBlock(layers.Block):
   Attributes:
     activated_shortcut: the shortcut's convolution reads the activated input
       (Rice et al., AWP, AKD2) instead of the raw one (PeerAiD, RobustBench).
-    shortcut_size: of the shortcut's kernel.
+    shortcut_size: height and width of the shortcut's kernel.
   """
 
   activated_shortcut: bool = False

@@ -69,7 +69,7 @@ def _components(matrix, images):
   """Transforms the 4x4 tiles of images, which overlap by two pixels.
 
   Args:
-    matrix: of the transformation, 4x4, applied to rows and to columns.
+    matrix: the transformation, 4x4, applied to rows and to columns.
     images: [B, H, W, C].
 
   Returns:
@@ -96,7 +96,7 @@ def _outputs(matrix, products, shape):
   """Transforms products to the 2x2 tiles of outputs.
 
   Args:
-    matrix: of the transformation, 2x4, applied to rows and to columns.
+    matrix: the transformation, 2x4, applied to rows and to columns.
     products: [16, tiles, D].
     shape: [B, H, W, D] of the outputs.
 

@@ -29,7 +29,7 @@ def stage(block, count, inputs, outputs, stride):
     count: number of blocks.
     inputs: channels of the images that enter.
     outputs: channels of every block.
-    stride: of the first block.
+    stride: stride of the first block.
   """
   return nn.Sequential(
     *[

@@ -51,7 +51,7 @@ class PreAct(nn.Module):
 
   Args:
     inputs, outputs: channels.
-    stride: of the first convolution and the shortcut.
+    stride: stride of the first convolution and the shortcut.
     activated: the projection shortcut reads the activated input (Rice et al.)
       instead of the raw one (PeerAiD, RobustBench).
   """
