@@ -90,6 +90,11 @@ class ArchitectureTest(parameterized.TestCase):
       self.assertEqual(leaf.dtype, jnp.float32)
 
 
+# At the shared rate of 0.1 these stall with some seeds, and on some kinds of
+# CPU with others; README's second table on digits has them at 0.02.
+_SENSITIVE = ('trades', 'mart', 'ard', 'rslad', 'ltd')
+
+
 class RobustnessTest(parameterized.TestCase):
   """Every method on digits, a third of the budget of its config."""
 
@@ -113,6 +118,8 @@ class RobustnessTest(parameterized.TestCase):
     }
     if method == 'peeraid':
       overrides['optimizer.peer.decay_epochs'] = (7,)
+    if method in _SENSITIVE:
+      overrides['optimizer.student.learning_rate'] = 0.02
     for role, by in methods.facts(method).teachers.items():
       if method == 'agkd_bml':
         # A network of its own, with a map of more than one pixel.
