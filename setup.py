@@ -25,6 +25,7 @@ REQUIRES = [
   'absl-py>=2.1',
   'array_record>=0.6',
   'chex>=0.1.92',
+  'filelock>=3.12',  # JAX limits the size of its compilation cache with it
   'flatbuffers>=24.3',  # jax.export needs it to write StableHLO
   'flax>=0.12.8,<0.13',
   'grain>=0.2.15,<0.3',  # reads images that do not fit on the device

@@ -16,21 +16,23 @@ import subprocess
 import sys
 
 from experiments import runs
-from peeraid_jax.runtime import files
+from peeraid_jax import files
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 
 
 def command(name: str, extra: list[str]) -> list[str]:
-  """Returns the command line of a run, with extra arguments at the end."""
+  """Returns the command line of a run; `extra` replaces flags of the run."""
   config, overrides = runs.RUNS[name]
+  replaced = {flag.partition('=')[0] for flag in extra}
+  flags = [f'--config.{field}={value}' for field, value in overrides.items()]
   return [
     sys.executable,
     '-m',
     'peeraid_jax.main',
     f'--config={config}',
     f'--workdir=runs/{name}',
-    *[f'--config.{field}={value}' for field, value in overrides.items()],
+    *[flag for flag in flags if flag.partition('=')[0] not in replaced],
     *extra,
   ]
 

@@ -111,6 +111,7 @@ _NARROW = {
   'eval.select_attack': 'pgd10',
   'eval.every_epochs': 3,
   'eval.examples': 1000,
+  'eval.subset': 'first',
   # One evaluation for all: the attack's step size, not a recipe's own.
   'eval.step_size': 0.0,
 }
@@ -166,6 +167,7 @@ TINYIMAGENET_NARROW = {
       'swa.start_epoch': 2,
       'eval.select_on': 'validation',
       'eval.examples': 1000,
+      'eval.subset': 'first',
     },
   ),
 }

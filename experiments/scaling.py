@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.benchmarks import flops, markdown
-from peeraid_jax import models
-from peeraid_jax.runtime import files
+from peeraid_jax import files, models
 
 # Work of a step per image, in forward passes. An input gradient costs another
 # one, a training pass (forward and both gradients) three. The peer's clean

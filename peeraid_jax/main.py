@@ -6,11 +6,21 @@ python -m peeraid_jax.main --config=configs/digits.py [--workdir=DIR]
 
 import os
 import pathlib
-import re
 import sys
+
+from peeraid_jax.runtime import interrupts, output, terminal
+
+if __name__ == '__main__':
+  # First of all: the imports take a while, in which signals may arrive.
+  terminal.prepare()
+  output.protect()
+  interrupts.start()
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from peeraid_jax import config as config_lib
+from peeraid_jax.runtime import arguments, paths
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Config file, with choices: configs/cifar10.py:method=pgd_at'
@@ -24,46 +34,6 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
   'mode', 'train', ['train', 'evaluate'], 'Train and evaluate, or evaluate.'
 )
-
-
-def _fraction(argument: str) -> str:
-  """Replaces a number that is written as in the papers: 8/255."""
-  match = re.fullmatch(r'(--config\.[\w.]+=)(\d+)/([1-9]\d*)', argument)
-  if not match:
-    return argument
-  return f'{match[1]}{int(match[2]) / int(match[3])!r}'
-
-
-def _config_argument(argv: list[str]) -> str:
-  """Returns the value of --config among unparsed arguments, or ''."""
-  for index, argument in enumerate(argv):
-    name, equals, value = argument.lstrip('-').partition('=')
-    if argument.startswith('-') and name == 'config':
-      return value if equals else ''.join(argv[index + 1 : index + 2])
-  return ''
-
-
-def _explain(error: Exception, argv: list[str]) -> str:
-  """Returns what is wrong with the flags, in one paragraph.
-
-  Args:
-    error: raised while `argv` was parsed.
-    argv: the arguments of the command.
-  """
-  text = str(error)
-  if 'Error whilst parsing config file' in text:
-    # The last line of the config file's traceback is its message.
-    return text.strip().splitlines()[-1].removeprefix('ValueError: ')
-  if isinstance(error, KeyError | AttributeError):
-    from peeraid_jax import config as config_lib
-
-    config = config_lib.load(_config_argument(argv))
-    known = config_lib.flatten(config)
-    for argument in argv:
-      match = re.match(r'--?(?:no)?config\.([\w.]+)', argument)
-      if match and match[1] not in known:
-        return config_lib.suggest(match[1], config)
-  return text
 
 
 def _help() -> str:
@@ -84,16 +54,24 @@ def _parse(argv: list[str]) -> list[str]:
   if {'--help', '-h', '-help', '--helpfull', '--helpshort'} & set(argv[1:]):
     print(_help())
     sys.exit(0)
-  argv = [_fraction(a) for a in argv]
-  path = _config_argument(argv).partition(':')[0]
-  if path and not pathlib.Path(path).is_file():
-    sys.exit(f'error: --config={path}: no such file; configs/ has some')
+  try:
+    arguments.check_repeated(argv)
+    argv = [arguments.plain(a) for a in argv]
+    argument = arguments.config_argument(argv)
+    arguments.check_config_file(argument.partition(':')[0])
+    # Any error of a config file is one line here; flags know only some.
+    config_lib.load(argument)
+  except (ValueError, OSError) as error:
+    sys.exit(f'error: {error}')
   try:
     rest = flags.FLAGS(argv)
   except (flags.Error, KeyError, AttributeError, ValueError, TypeError) as e:
-    sys.exit(f'error: {_explain(e, argv)}')
-  if not path:
-    sys.exit('error: --config=FILE is missing, such as configs/digits.py')
+    sys.exit(f'error: {arguments.explain(e, argv)}')
+  if _WORKDIR.value == '':
+    sys.exit(
+      'error: --workdir= is empty; name a folder, or leave the flag out for '
+      f'{_default_workdir(argument)}'
+    )
   return rest
 
 
@@ -116,24 +94,32 @@ def main(argv: list[str]) -> None:
   import jax
 
   from peeraid_jax import run
-  from peeraid_jax.runtime import compilation_cache, interrupts, processes
+  from peeraid_jax.runtime import compilation_cache, ending, processes
 
   compilation_cache.enable()
   # mypy does not know that a config flag is of a class of its own.
   argument = flags.FLAGS['config'].config_filename  # type: ignore[attr-defined]
-  workdir = _WORKDIR.value or _default_workdir(argument)
   try:
+    workdir = paths.checked(
+      _WORKDIR.value or _default_workdir(argument), '--workdir'
+    )
+    paths.expand_config(_CONFIG.value)
     processes.start(_CONFIG.value.distributed)
     if jax.distributed.is_initialized() and jax.process_index():
       # Process 0 alone prints; errors of this one still go to stderr.
       sys.stdout = open(os.devnull, 'w')
-    run.run(_CONFIG.value, workdir, _MODE.value, argument)
+    with interrupts.raising():
+      run.run(_CONFIG.value, workdir, _MODE.value, argument)
+    ending.finish()
   except interrupts.Interrupted as interrupted:
-    sys.exit(128 + interrupted.number)
+    ending.leave(128 + interrupted.number)
   except (ValueError, OSError, FloatingPointError) as error:
     if os.environ.get('PEERAID_TRACEBACK'):
       raise
-    sys.exit(f'error: {error}')
+    ending.leave(1, f'error: {error}')
+  except Exception as error:
+    ending.leave_unexpected(error)
+    raise
 
 
 if __name__ == '__main__':

@@ -10,13 +10,15 @@ import functools
 from typing import Any
 
 import chex
+import flax.errors
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peeraid_jax import models
+from peeraid_jax import checks, models
+from peeraid_jax import images as images_lib
 from peeraid_jax.models import layers
 
 
@@ -35,12 +37,17 @@ class Net(flax.struct.PyTreeNode):
     batch_stats: running statistics of batch norm, float32; {} without any.
     module: the Flax module, from `models.create`.
     temperature: divides the logits, in training and in inference (LTD).
+    shape: (H, W, C) of the images that it was created for, which `logits_fn`
+      and `predict` then insist on; None if that is not known.
   """
 
   params: Any
   batch_stats: Any
   module: nn.Module = flax.struct.field(pytree_node=False)
   temperature: float = flax.struct.field(pytree_node=False, default=1.0)
+  shape: tuple[int | None, ...] | None = flax.struct.field(
+    pytree_node=False, default=None
+  )
 
   def _variables(self):
     """Variables as Flax takes them."""
@@ -52,13 +59,25 @@ class Net(flax.struct.PyTreeNode):
       return output
     return output._replace(logits=output.logits / self.temperature)
 
+  def _check(self, images) -> None:
+    """Checks type, rank and channels of images, but not their values.
+
+    An attack may look at points just outside of [0, 1], and a teacher may have
+    been created for images of another size.
+    """
+    channels = self.shape[2] if self.shape else None
+    images_lib.check_shape(images, (None, None, channels))
+
   def eval(self, images: chex.Array) -> models.Output:
     """Applies the network with running statistics.
 
     Args:
       images: float32 [B, H, W, C] in [0, 1].
+
+    Raises:
+      ValueError: images of another type, rank or number of channels.
     """
-    chex.assert_rank(images, 4)
+    self._check(images)
     output = _apply(self.module, False, self._variables(), images)
     return self._cooled(output)
 
@@ -76,8 +95,11 @@ class Net(flax.struct.PyTreeNode):
     Returns:
       (output, the net with its new running statistics). The statistics carry
       no gradient.
+
+    Raises:
+      ValueError: as of `eval`.
     """
-    chex.assert_rank(images, 4)
+    self._check(images)
     output, changed = _apply(self.module, True, self._variables(), images)
     # With momentum m, each update closes the share 1 - m of the remaining gap
     # between the running statistics and the batch's. `changed` has one update,
@@ -144,7 +166,7 @@ def create(
   init = type(module).init if traced else _init
   variables = init(module, key, images)
   stats = variables.get('batch_stats', {})
-  return Net(variables['params'], stats, module, temperature)
+  return Net(variables['params'], stats, module, temperature, tuple(shape))
 
 
 def count_params(net: Net) -> int:
@@ -153,6 +175,7 @@ def count_params(net: Net) -> int:
 
 
 def _logits(net, images):
+  images_lib.check_shape(images, net.shape)
   return net.eval(images).logits
 
 
@@ -187,7 +210,8 @@ def logits_fn(
     net, dtype, convolutions: as in `standalone`.
 
   Raises:
-    ValueError: unknown `convolutions`.
+    ValueError: unknown `convolutions`. The returned function also raises it:
+      images are not floats of the network's shape.
   """
   net = standalone(net, dtype=dtype, convolutions=convolutions)
   return jax.tree_util.Partial(_logits, net)
@@ -209,26 +233,25 @@ def predict(net: Net, images, *, batch_size: int = 256) -> np.ndarray:
     float32 [N, num_classes].
 
   Raises:
-    ValueError: not a batch of images, or floats outside of [0, 1].
+    ValueError: not a batch of images in [0, 1], or images of another shape
+      than the network was created for.
   """
-  images = np.asarray(images)
-  if images.ndim != 4:
-    raise ValueError(f'images should be [N, H, W, C], got {images.shape}')
-  if images.dtype == np.uint8:
-    images = images.astype(np.float32) / 255
-  if images.size and not (images.min() >= 0 and images.max() <= 1):
-    raise ValueError(
-      'images should be uint8, or floats in [0, 1]; got '
-      f'[{images.min()}, {images.max()}]'
-    )
+  size = checks.whole('batch_size', batch_size)
+  images = images_lib.as_floats(images)
+  images_lib.check(images, shape=net.shape, may_be_empty=True)
   count = len(images)
-  size = min(batch_size, max(count, 1))
+  size = min(size, max(count, 1))
   padding = -count % size
   padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
-  logits = [
-    np.asarray(_jitted_logits(net, padded[start : start + size]))
-    for start in range(0, len(padded), size)
-  ]
+  try:
+    logits = [
+      np.asarray(_jitted_logits(net, padded[start : start + size]))
+      for start in range(0, len(padded), size)
+    ]
+  except flax.errors.ScopeParamShapeError as error:
+    raise ValueError(
+      f'images of shape {images.shape[1:]} do not fit the network: {error}'
+    ) from None
   if not logits:
     return np.zeros((0, net.module.num_classes), np.float32)
   return np.concatenate(logits)[:count]

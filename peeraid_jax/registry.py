@@ -18,10 +18,14 @@ Entry = TypeVar('Entry')
 _PACKAGE = str(pathlib.Path(__file__).parent) + os.sep
 
 
+# Files of the package, and Python's own import system between them.
+_NOT_A_CALLER = (_PACKAGE, '<frozen ')
+
+
 def _caller() -> tuple[str, int]:
   """Returns file and line of the innermost caller outside of this package."""
   frame = sys._getframe(1)
-  while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+  while frame.f_back and frame.f_code.co_filename.startswith(_NOT_A_CALLER):
     frame = frame.f_back
   return os.path.realpath(frame.f_code.co_filename), frame.f_lineno
 

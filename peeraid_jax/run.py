@@ -55,8 +55,10 @@ def _overrides(config, config_argument: str) -> list[str]:
 def _next_steps(config, config_argument: str, workdir) -> str:
   """Returns commands that a user may want to run next."""
   command = [
-    f'python -m peeraid_jax.main --config={config_argument}',
-    f'--workdir={workdir} --mode=evaluate',
+    'python -m peeraid_jax.main',
+    shlex.quote(f'--config={config_argument}'),
+    shlex.quote(f'--workdir={workdir}'),
+    '--mode=evaluate',
     *_overrides(config, config_argument),
     "--config.eval.attacks=\"('clean','pgd100')\"",
   ]
@@ -64,7 +66,8 @@ def _next_steps(config, config_argument: str, workdir) -> str:
     f'results: {workdir}/results.json\n'
     'next:\n'
     f'  {" ".join(command)}\n'
-    f'  tensorboard --logdir={workdir}  (pip install tensorboard)\n'
+    f'  tensorboard --logdir={shlex.quote(str(workdir))}  '
+    '(pip install tensorboard)\n'
     '  python -m peeraid_jax.main --config=configs/tinyimagenet.py'
   )
 

@@ -26,7 +26,7 @@ from peeraid_jax.runtime import metrics_log
 from peeraid_jax.runtime import workdir as workdir_lib
 from tests import helpers
 from tests.data import makers
-from tests.torch_io import torch_files
+from tests.torch_io import hostile, torch_files
 
 # The same examples at every run; the suite is no place for surprises.
 _settings = functools.partial(
@@ -179,6 +179,20 @@ class FuzzTest(absltest.TestCase):
     name = ('net.pt', 'net.pt', 'net.safetensors')[kind]
     content = damaged(_networks()[kind], damage)
     found = self.read(name, content, torch_io.read)
+    if found is not None:
+      self.assertEqual(found.architecture.name, 'tiny')
+
+  @_settings(max_examples=100)
+  @hypothesis.given(
+    st.lists(st.sampled_from(hostile.OPERATIONS), max_size=20), st.booleans()
+  )
+  def test_pickles_of_any_operations(self, operations, beside):
+    """Beside the network of a file, or while it is on the stack."""
+    odd = b''.join(operations)
+    net = hostile.network() if beside else hostile.network(odd)
+    content = hostile.pickled(odd if beside else b'N', net)
+    path = hostile.write(self.folder / 'net.pt', content)
+    found = self.read(path.name, path.read_bytes(), torch_io.read)
     if found is not None:
       self.assertEqual(found.architecture.name, 'tiny')
 

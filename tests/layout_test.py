@@ -21,7 +21,7 @@ FLOORS = (
   ('methods', 'torch_io'),
   ('attacks', 'nets'),
   ('data', 'models', 'losses'),
-  ('registry',),
+  ('registry', 'images', 'checks', 'files'),
 )
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 

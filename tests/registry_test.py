@@ -1,8 +1,12 @@
 """Registries: entries, families, and messages that help."""
 
+import importlib.util
+import pathlib
+import tempfile
+
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import registry
+from peeraid_jax import methods, registry
 
 
 class RegistryTest(parameterized.TestCase):
@@ -51,6 +55,40 @@ class RegistryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'letters, digits, _ and -'):
       self.registry.register(name, 0)
     self.assertNotIn(name, self.registry)
+
+
+class OriginTest(absltest.TestCase):
+  """A config file is executed several times: its lines register again."""
+
+  def setUp(self):
+    super().setUp()
+    made = tempfile.TemporaryDirectory()
+    self.addCleanup(made.cleanup)
+    self.folder = pathlib.Path(made.name)
+    self.addCleanup(methods.METHODS._entries.pop, 'mine', None)
+    self.addCleanup(methods.METHODS._origins.pop, 'mine', None)
+
+  def _execute(self, name, before=''):
+    path = self.folder / name
+    path.write_text(
+      f'{before}from peeraid_jax import methods\n'
+      "methods.register('mine', lambda maximise: None)\n"
+    )
+    spec = importlib.util.spec_from_file_location('config', path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return str(path.resolve())
+
+  def test_the_origin_is_the_line_outside_of_the_package(self):
+    path = self._execute('a.py')
+    self.assertEqual(methods.METHODS._origins['mine'], (path, 2))
+    self._execute('a.py')
+    for name, before in (('a.py', '\n'), ('b.py', '')):
+      with self.assertRaisesRegex(ValueError, "'mine' exists already"):
+        self._execute(name, before)
+
+  def test_the_import_system_is_no_origin(self):
+    origins = {file for file, _ in methods.METHODS._origins.values()}
+    self.assertEmpty([file for file in origins if '<frozen' in file])
 
 
 class FamilyTest(absltest.TestCase):

@@ -6,7 +6,7 @@ python -m experiments.benchmarks.page
 import pathlib
 
 from experiments.benchmarks import page_programs, page_step, result_files
-from peeraid_jax.runtime import files
+from peeraid_jax import files
 
 _HERE = pathlib.Path(__file__).parent
 PAGE = _HERE / 'README.md'

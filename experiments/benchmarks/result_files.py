@@ -6,7 +6,8 @@ per setting to a file that keeps the others (`add`).
 
 import pathlib
 
-from peeraid_jax.runtime import files, results
+from peeraid_jax import files
+from peeraid_jax.runtime import results
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'results/benchmarks'
 

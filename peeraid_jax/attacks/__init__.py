@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 import chex
 
-from peeraid_jax import registry
+from peeraid_jax import checks, registry
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks.ascent import NORMS, STARTS, maximise, per_example
 from peeraid_jax.attacks.pgd import LogitsFn, cw, fgsm, pgd
 from peeraid_jax.attacks.projections import project
@@ -99,8 +100,14 @@ def named(
     attack(logits_fn, images, labels, key) -> images.
 
   Raises:
-    ValueError: unknown name; the known ones are listed.
+    ValueError: unknown name; the known ones are listed. Or a setting that no
+      attack can work with.
   """
+  if not isinstance(norm, str):
+    raise ValueError(f'{norm=} should be a name, such as {NORMS[0]!r}')
+  checks.radius('epsilon', epsilon, norm=norm)
+  checks.radius('step_size', step_size, norm=norm)
+  checks.whole('restarts', restarts)
   try:
     factory = ATTACKS.get(name)
   except ValueError as error:
@@ -115,7 +122,13 @@ def named(
 def _clean(**settings) -> Attack:
   """No attack: the images themselves."""
   del settings
-  return lambda logits_fn, images, labels, key: images
+
+  def attack(logits_fn, images, labels, key):
+    del logits_fn, key
+    images_lib.check(images, labels)
+    return images
+
+  return attack
 
 
 def _fgsm(*, epsilon, norm, **settings) -> Attack:

@@ -12,6 +12,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from peeraid_jax import checks
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks import projections
 
 # images [B, H, W, C] -> value per example [B], to be maximised
@@ -22,25 +24,24 @@ NORMS = ('Linf', 'L2')
 STARTS = ('normal', 'uniform', 'none')
 
 
-def check(*, epsilon, step_size, steps, norm, start) -> None:
+def check(
+  *, epsilon, step_size, steps, norm, start, start_scale, shape
+) -> None:
   """Checks an attack's settings, which are those of `maximise`.
+
+  Args:
+    epsilon, step_size, steps, norm, start, start_scale: as in `maximise`.
+    shape: (H, W, C) of an image.
 
   Raises:
     ValueError: names the setting, its value and what would be right.
   """
-  if norm not in NORMS:
-    raise ValueError(f'{norm=} is unknown; known: {", ".join(NORMS)}')
-  if start not in STARTS:
-    raise ValueError(f'{start=} is unknown; known: {", ".join(STARTS)}')
-  if not epsilon >= 0 or (norm == 'Linf' and epsilon > 1):
-    raise ValueError(
-      f'{epsilon=} should be at least 0, and at most 1 in Linf: images are '
-      'in [0, 1], write 8 / 255'
-    )
-  if not step_size >= 0:
-    raise ValueError(f'{step_size=} should be at least 0')
-  if steps != int(steps) or steps < 1:
-    raise ValueError(f'{steps=} should be a whole number of at least 1')
+  checks.one_of('norm', norm, NORMS)
+  checks.one_of('start', start, STARTS)
+  checks.radius('epsilon', epsilon, norm=norm, shape=shape)
+  checks.radius('step_size', step_size, norm=norm, shape=shape)
+  checks.whole('steps', steps)
+  checks.number('start_scale', start_scale)
 
 
 def per_example(key: chex.PRNGKey, count: int) -> chex.PRNGKey:
@@ -52,9 +53,22 @@ def per_example(key: chex.PRNGKey, count: int) -> chex.PRNGKey:
 
   Returns:
     [count] keys.
+
+  Raises:
+    ValueError: not a key of `jax.random.key`, or another number of keys.
   """
+  dtype = getattr(key, 'dtype', None)
+  if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    raise ValueError(
+      'key should be jax.random.key(seed), or one such key per example; got '
+      f'{type(key).__name__} {"" if dtype is None else dtype}'
+    )
   if key.ndim:
-    chex.assert_shape(key, (count,))
+    if key.shape != (count,):
+      raise ValueError(
+        f'key should be a single key or {count}, one per example; got '
+        f'{key.shape}'
+      )
     return key
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
 
@@ -151,15 +165,23 @@ def maximise(
     to anything; with a carry, (iterate, carry).
 
   Raises:
-    ValueError: a setting out of range.
+    ValueError: a setting out of range, or images that are not floats in
+      [0, 1].
 
   Reference:
     Madry et al., Towards Deep Learning Models Resistant to Adversarial
     Attacks, 2018.
   """
   ball = {'epsilon': epsilon, 'norm': norm}
-  check(**ball, step_size=step_size, steps=steps, start=start)
-  chex.assert_rank(images, 4)
+  images_lib.check(images)
+  check(
+    **ball,
+    step_size=step_size,
+    steps=steps,
+    start=start,
+    start_scale=start_scale,
+    shape=images.shape[1:],
+  )
   has_carry = carry is not None
   step = _ascent_step(
     objective, images, **ball, step_size=step_size, has_carry=has_carry
@@ -169,7 +191,7 @@ def maximise(
     images, keys, **ball, start=start, start_scale=start_scale
   )
   (last, carry), _ = jax.lax.scan(
-    lambda state, _: (step(*state), None), (first, carry), length=steps
+    lambda state, _: (step(*state), None), (first, carry), length=int(steps)
   )
   last, carry = jax.lax.stop_gradient((last, carry))
   return (last, carry) if has_carry else last

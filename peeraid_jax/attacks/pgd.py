@@ -1,13 +1,15 @@
 """FGSM, PGD and CW: gradient ascent on a loss of the labels."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from peeraid_jax import losses
+from peeraid_jax import checks, losses
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks import ascent
 
 # images [B, H, W, C] in [0, 1] -> logits [B, C]
@@ -19,8 +21,9 @@ Loss = Callable[[chex.Array, chex.Array], chex.Array]
 def _strongest(value_fn, logits_fn, labels, run, key, restarts):
   """Returns, per example, the image of the strongest restart.
 
-  That is one that is misclassified; among several such, or if there is none,
-  the one with the largest value.
+  That is one that is misclassified, which includes logits without a largest
+  finite one; among several such, or if there is none, the one with the largest
+  value.
 
   Args:
     value_fn: logits [B, C] -> [B].
@@ -33,7 +36,7 @@ def _strongest(value_fn, logits_fn, labels, run, key, restarts):
 
   def score(x):
     logits = logits_fn(x)
-    fooled = jnp.argmax(logits, axis=-1) != labels
+    fooled = images_lib.predicted(logits) != labels
     return fooled, value_fn(logits)
 
   def body(best, restart):
@@ -58,6 +61,23 @@ def _strongest(value_fn, logits_fn, labels, run, key, restarts):
     body, (first, *score(first)), jnp.arange(1, restarts)
   )
   return best_x
+
+
+def _checked(logits_fn, labels):
+  """Returns a function that checks the logits that it returns.
+
+  Their shape is known while the attack is traced, before anything is computed,
+  and tells which labels there are.
+  """
+
+  def checked(images):
+    logits = logits_fn(images)
+    count = images.shape[0]
+    images_lib.check_logits(logits, count=count)
+    images_lib.check_labels(labels, count=count, classes=logits.shape[1])
+    return logits
+
+  return checked
 
 
 def pgd(
@@ -90,14 +110,16 @@ def pgd(
     [B, H, W, C] in the ball and in [0, 1].
 
   Raises:
-    ValueError: a setting out of range.
+    ValueError: a setting out of range, images that are not floats in [0, 1],
+      labels that are not the network's classes, logits of another shape, or,
+      unless the attack is traced, gradients that are NaN.
 
   Reference:
     As in `maximise`.
   """
-  if restarts != int(restarts) or restarts < 1:
-    raise ValueError(f'{restarts=} should be a whole number of at least 1')
-  chex.assert_shape(labels, (len(images),))
+  restarts = checks.whole('restarts', restarts)
+  images_lib.check(images, labels)
+  logits_fn = _checked(logits_fn, labels)
   key = ascent.per_example(key, len(images))
   value_fn = lambda logits: loss(logits, labels)
   run = lambda k: ascent.maximise(
@@ -112,8 +134,11 @@ def pgd(
     start_scale=start_scale,
   )
   if restarts == 1:
-    return run(key)
-  return _strongest(value_fn, logits_fn, labels, run, key, restarts)
+    attacked = run(key)
+  else:
+    attacked = _strongest(value_fn, logits_fn, labels, run, key, restarts)
+  images_lib.check_attacked(attacked)
+  return attacked
 
 
 def cw(
@@ -124,25 +149,24 @@ def cw(
   *,
   steps: int = 30,
   kappa: float = 50.0,
-  **settings,
+  **others,
 ) -> chex.Array:
   """PGD on Carlini and Wagner's margin (`losses.margin`).
 
   Args:
     logits_fn, images, labels, key, steps: as in `pgd`.
     kappa: as in `losses.margin`.
-    **settings: further arguments of `pgd`: epsilon, step_size, norm, ...
+    **others: further arguments of `pgd`: epsilon, step_size, norm, ...
 
   Returns:
     [B, H, W, C] in the ball and in [0, 1].
 
   Raises:
-    ValueError: a setting out of range.
+    ValueError: as of `pgd`.
   """
+  kappa = checks.number('kappa', kappa, least=-math.inf)
   margin = functools.partial(losses.margin, kappa=kappa)
-  return pgd(
-    logits_fn, images, labels, key, steps=steps, loss=margin, **settings
-  )
+  return pgd(logits_fn, images, labels, key, steps=steps, loss=margin, **others)
 
 
 def fgsm(
@@ -168,7 +192,7 @@ def fgsm(
     [B, H, W, C] in the ball and in [0, 1].
 
   Raises:
-    ValueError: a setting out of range, or a random start without key.
+    ValueError: as of `pgd`, or a random start without key.
 
   Reference:
     Goodfellow et al., Explaining and Harnessing Adversarial Examples, 2015.

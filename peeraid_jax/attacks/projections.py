@@ -7,6 +7,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from peeraid_jax import checks
+
 NORMS = ('Linf', 'L2', 'L1')
 
 # A bound for the loop; Newton's method ends after a few steps.
@@ -24,7 +26,11 @@ def norm_of(
     delta: [B, ...].
     norm: 'Linf', 'L2' or 'L1'.
     keepdims: return [B, 1, ...] instead of [B].
+
+  Raises:
+    ValueError: unknown norm.
   """
+  checks.one_of('norm', norm, NORMS)
   over_example = {'axis': tuple(range(1, delta.ndim)), 'keepdims': keepdims}
   if norm == 'Linf':
     return jnp.max(jnp.abs(delta), **over_example)
@@ -54,7 +60,11 @@ def project(
 
   Returns:
     [B, H, W, C].
+
+  Raises:
+    ValueError: unknown norm.
   """
+  checks.one_of('norm', norm, NORMS)
   if norm == 'Linf':
     inside = jnp.clip(images, center - epsilon, center + epsilon)
   elif norm == 'L2':

@@ -15,6 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks import ascent, projections
 from peeraid_jax.autoattack import apgd_steps
 
@@ -29,7 +30,8 @@ class Result(NamedTuple):
   Attributes:
     images: [B, H, W, C], a misclassified iterate, or the clean image where
       there is none: with `stop_early` the first one, so that it does not
-      depend on the other images of the batch, otherwise the last one.
+      depend on the other images of the batch, otherwise the last one. NaN
+      where the search ended because a gradient is NaN.
     broken: bool [B], whether there is one.
     best: [B, H, W, C], the iterate with the largest loss.
     best_loss: [B], that loss.
@@ -124,7 +126,10 @@ def _evaluation(logits_fn: KeyedLogitsFn, labels, keys, loss, samples: int):
       total, outputs = jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(samples))
       gradient = total / samples
       logits, losses = jax.tree.map(lambda a: a[-1], outputs)
-    wrong = jnp.argmax(logits, axis=-1) != labels
+    # No prediction is a wrong one, except of an image that is no number itself
+    # because a gradient was none.
+    wrong = images_lib.predicted(logits) != labels
+    wrong &= apgd_steps.is_number(x)
     return gradient, losses.astype(jnp.float32), wrong
 
   return evaluate
@@ -202,8 +207,11 @@ def apgd(
   last = _ascend(
     evaluate, images, state, steps=steps, stop_early=stop_early, **ball
   )
+  found = apgd_steps.pick(last.broken, last.adversarial, images)
+  # The last iterate was NaN; it may have been reset to the best one since.
+  lost = ~last.broken & jnp.isnan(last.loss)
   return Result(
-    images=apgd_steps.pick(last.broken, last.adversarial, images),
+    images=apgd_steps.pick(lost, jnp.full_like(images, jnp.nan), found),
     broken=last.broken,
     best=last.x_best,
     best_loss=last.loss_best,

@@ -80,6 +80,11 @@ def flat(images: chex.Array) -> chex.Array:
   return images.reshape(len(images), -1)
 
 
+def is_number(images: chex.Array) -> chex.Array:
+  """Returns whether no value of an image is NaN, bool [B]."""
+  return ~jnp.any(jnp.isnan(flat(images)), axis=-1)
+
+
 def _changed(images, clean):
   """Returns in how many coordinates each image was changed, int [B]."""
   return jnp.sum(flat(images != clean), axis=-1, dtype=jnp.int32)
@@ -190,7 +195,8 @@ def record(state: State, x, gradient, losses, wrong, *, keep_first) -> State:
     gradient=gradient,
     x_best=pick(better, x, state.x_best),
     gradient_best=pick(better, gradient, state.gradient_best),
-    loss_best=jnp.maximum(state.loss_best, losses),
+    # Not `maximum`, which would keep NaN.
+    loss_best=jnp.where(better, losses, state.loss_best),
     increases=state.increases + (losses > state.loss),
     loss=losses,
     adversarial=pick(kept, x, state.adversarial),

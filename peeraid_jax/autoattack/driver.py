@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from peeraid_jax.autoattack import suite
+from peeraid_jax.autoattack import identity, suite
 
 # Codes of outcomes; 2 + i means broken by the i-th attack.
 ROBUST, MISCLASSIFIED, _FIRST_ATTACK = 0, 1, 2
@@ -58,6 +58,11 @@ class Driver:
       # The number of points that are classified correctly.
       'clean': None,
       'accuracy_after': {},
+      # What identifies the network (`identity`); None if an earlier version
+      # saved the state, which did not note it.
+      'label_logits': None,
+      # Checksum of the adversarial images of broken points; None as above.
+      'images_code': 0,
       # The number of the attack and the stage that are running, and the
       # points that are left in the stage.
       'attack': 0,
@@ -68,6 +73,7 @@ class Driver:
       'unconfirmed': 0,
     }
     if store.saved is not None:
+      self.progress['images_code'] = None
       self.progress.update(store.saved['progress'])
       self._earlier_seconds = store.saved['seconds']
     self.outcome = np.array(self.progress['outcome'])
@@ -103,26 +109,62 @@ class Driver:
   def clean_pass(self) -> dict[str, str]:
     """Classifies the clean images; returns flags.
 
-    It runs again after an interruption: this costs little, and detects a
-    network that has changed.
+    It runs again after an interruption: this costs little, and tells whether
+    the network is the one that the evaluation began with.
+
+    Raises:
+      ValueError: it is another network, or saved images are damaged.
     """
     correct = np.zeros(len(self.outcome), bool)
+    label_logits = np.zeros(len(self.outcome), np.float32)
     points = np.arange(len(self.outcome))
     for rows in self.engine.batches(points):
       self._report('clean', 0, int(rows[0]), len(points))
-      predicted, finite = self.engine.predict(rows)
+      predicted, finite, label_logits[rows] = self.engine.predict(rows)
       correct[rows] = predicted == self.engine.labels[rows]
       self._note_not_finite(rows[~finite])
+    if self.progress['clean'] is not None:
+      return self._check_saved(correct, label_logits)
+    self.outcome[~correct] = MISCLASSIFIED
+    self.progress['clean'] = int(correct.sum())
+    self.progress['label_logits'] = identity.rounded(label_logits)
+    self._save()
+    return {}
+
+  def _check_saved(self, correct, label_logits) -> dict[str, str]:
+    """Checks that saved progress is that of this network; returns flags.
+
+    Args:
+      correct: bool [N], which clean images are classified correctly.
+      label_logits: float32 [N], logits of the labels.
+
+    Raises:
+      ValueError: it is another network, or saved images are damaged.
+    """
     flags = {}
-    if self.progress['clean'] is None:
-      self.outcome[~correct] = MISCLASSIFIED
-      self.progress['clean'] = int(correct.sum())
-      self._save()
-    elif self.progress['clean'] != int(correct.sum()):
+    saved = self.progress['label_logits']
+    if saved is None:
+      same = np.array_equal(self.outcome == MISCLASSIFIED, ~correct)
+      flags['network_not_compared'] = (
+        'An earlier version of this package began the evaluation, and noted '
+        'only which points the network classifies correctly: these are the '
+        'same as now.'
+      )
+    else:
+      same = identity.is_same(saved, label_logits)
+    if not same:
+      self.store.refuse('is the state of another network: other clean logits')
+    broken = np.flatnonzero(self.outcome >= _FIRST_ATTACK)
+    code = self.progress['images_code']
+    if code is not None and code != self.store.code(broken):
+      self.store.refuse('has adversarial images that are damaged')
+    # Images that were written just before a kill, and are not listed.
+    self.store.forget(np.flatnonzero(self.outcome < _FIRST_ATTACK))
+    if self.progress['clean'] != int(correct.sum()):
       flags['clean_accuracy_changed'] = (
         f'{self.progress["clean"]} points were classified correctly before '
         f'the evaluation was interrupted, and now {int(correct.sum())}: the '
-        'network, or the numerics of the machine, changed.'
+        'numerics of the machine changed.'
       )
     return flags
 
@@ -137,7 +179,7 @@ class Driver:
     """
     candidates, zero_gradient = self.engine.attack(name, stage, rows, tick)
     moved = (candidates != self.engine.images[rows]).any(axis=(1, 2, 3))
-    predicted, finite = self.engine.predict(rows, candidates)
+    predicted, finite, _ = self.engine.predict(rows, candidates)
     wrong = predicted != self.engine.labels[rows]
     broken = wrong & self.engine.inside(rows, candidates)
     self._note_not_finite(rows[~finite])
@@ -148,6 +190,8 @@ class Driver:
     if name != 'square':
       self.progress['unconfirmed'] += int((moved & ~broken).sum())
     self.store.adversarial[rows[broken]] = candidates[broken]
+    if self.progress['images_code'] is not None:
+      self.progress['images_code'] ^= self.store.code(rows[broken])
     self.outcome[rows[broken]] = _FIRST_ATTACK + self.progress['attack']
 
   def _run_stage(self, name: str, stage: int) -> None:

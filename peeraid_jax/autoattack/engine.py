@@ -3,10 +3,12 @@
 import functools
 import zlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks import projections
 from peeraid_jax.autoattack import suite
 from peeraid_jax.runtime import parallel
@@ -19,6 +21,20 @@ VOTES = 20
 # (relative, absolute) tolerance of the radius for float32: x + epsilon is
 # rounded near 1, and L2 and L1 sum thousands of rounded terms.
 _ROUNDING = {'Linf': (0, 1e-6), 'L2': (1e-5, 1e-6), 'L1': (1e-5, 1e-6)}
+
+
+class Prediction(NamedTuple):
+  """What a network says about a batch of images.
+
+  Attributes:
+    classes: int [B], -1 where there is no prediction (`images.predicted`).
+    finite: bool [B], whether all logits are finite.
+    label_logits: float32 [B], the logit of the label.
+  """
+
+  classes: np.ndarray
+  finite: np.ndarray
+  label_logits: np.ndarray
 
 
 def as_argument(logits_fn: Callable) -> jax.tree_util.Partial:
@@ -179,22 +195,26 @@ class Engine:
     )
     return np.asarray(logits).reshape(len(padded), -1)[: len(rows)]
 
-  def predict(self, rows, images=None) -> tuple[np.ndarray, np.ndarray]:
+  def predict(self, rows, images=None) -> Prediction:
     """Predicts classes; by majority, for a network that draws random numbers.
 
     Args:
       rows: int [B], at most a full batch.
       images: [B, H, W, C]; None takes the clean images.
-
-    Returns:
-      (classes [B], whether their logits are finite [B]).
     """
     draws = VOTES if self.settings.samples > 1 else 1
     logits = np.stack([self.logits(rows, images, draw=d) for d in range(draws)])
-    finite = np.isfinite(logits.astype(np.float32)).all(axis=(0, 2))
-    votes = logits.argmax(-1)
-    counts = (votes[..., None] == np.arange(logits.shape[-1])).sum(0)
-    return counts.argmax(-1), finite
+    logits = logits.astype(np.float32)
+    votes = images_lib.predicted(logits)
+    # -1, no prediction, is voted for like a class.
+    classes = np.arange(-1, logits.shape[-1])
+    counts = (votes[..., None] == classes).sum(0)
+    of_label = np.take_along_axis(logits, self.labels[None, rows, None], -1)
+    return Prediction(
+      classes=classes[counts.argmax(-1)],
+      finite=np.isfinite(logits).all(axis=(0, 2)),
+      label_logits=of_label[..., 0].mean(0),
+    )
 
   def attack(
     self, name: str, index: int, rows, tick: Callable[[float], None]

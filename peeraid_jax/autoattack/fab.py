@@ -13,6 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from peeraid_jax import images as images_lib
 from peeraid_jax.attacks import ascent, projections
 
 # alpha_max, eta and beta of the paper: the largest weight of the step from
@@ -30,7 +31,8 @@ class Result(NamedTuple):
 
   Attributes:
     images: [B, H, W, C], the nearest misclassified point, or the clean image
-      where there is none within the radius.
+      where there is none within the radius. NaN if instead the search ended
+      because a gradient is NaN.
     broken: bool [B], whether there is one within the radius.
     distance: [B], of the nearest misclassified point at any radius; 1e10
       where there is none.
@@ -158,7 +160,7 @@ def fab(
   chex.assert_rank(images, 4)
   chex.assert_shape(labels, (len(images),))
   shape, clean = images.shape, images.reshape(len(images), -1)
-  predict = lambda x: jnp.argmax(logits_fn(x.reshape(shape)), axis=-1)
+  predict = lambda x: images_lib.predicted(logits_fn(x.reshape(shape)))
   keys = ascent.per_example(key, len(images))
   away = _halfway_to_random_point(
     clean, keys, shape[1:], epsilon=epsilon, norm=norm
@@ -182,7 +184,9 @@ def fab(
     return x, best, distance
 
   far = jnp.full(len(images), _FAR, jnp.float32)
-  _, best, distance = jax.lax.fori_loop(0, steps, iterate, (x, clean, far))
+  x, best, distance = jax.lax.fori_loop(0, steps, iterate, (x, clean, far))
   broken = distance <= epsilon
-  nearest = jnp.where(broken[:, None], best, clean).reshape(shape)
+  lost = jnp.any(jnp.isnan(x), axis=-1)
+  otherwise = jnp.where(lost[:, None], x, clean)
+  nearest = jnp.where(broken[:, None], best, otherwise).reshape(shape)
   return Result(nearest, broken, distance)

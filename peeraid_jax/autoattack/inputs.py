@@ -1,78 +1,80 @@
 """Checks the images, labels and the network before anything is compiled."""
 
+import inspect
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import images as images_lib
 
-def check(images, labels, epsilon) -> tuple[np.ndarray, np.ndarray]:
-  """Checks the points and the radius, and converts the points.
+
+def check(images, labels) -> tuple[np.ndarray, np.ndarray]:
+  """Checks the points, and converts them.
 
   Args:
     images: [N, H, W, C], uint8, or floats in [0, 1].
     labels: int [N].
-    epsilon: radius of the ball.
 
   Returns:
-    (float32 images in [0, 1], int32 labels).
+    (float32 images in [0, 1], the labels as an array).
 
   Raises:
     ValueError: describes what was given and what would be right.
   """
-  images, labels = np.asarray(images), np.asarray(labels)
-  if images.ndim != 4 or not len(images):
-    raise ValueError(
-      f'images should be [N, H, W, C] with N at least 1, got {images.shape}'
-    )
-  if images.dtype == np.uint8:
-    images = images / np.float32(255)
-  images = images.astype(np.float32)
-  if not (images.min() >= 0 and images.max() <= 1):
-    raise ValueError(
-      'images should be uint8, or floats in [0, 1]; got '
-      f'[{images.min()}, {images.max()}]. Normalise images inside logits_fn: '
-      'epsilon is in the unit of [0, 1]'
-    )
-  if labels.shape != images.shape[:1] or labels.dtype.kind not in 'iu':
-    raise ValueError(
-      f'labels should be integers [{len(images)}], got {labels.dtype} '
-      f'{labels.shape}'
-    )
-  if not epsilon >= 0:
-    raise ValueError(f'{epsilon=} should be at least 0')
-  return images, labels.astype(np.int32)
+  images, labels = images_lib.as_floats(images), np.asarray(labels)
+  images_lib.check(images, labels)
+  return images.astype(np.float32), labels
+
+
+def check_key(key) -> None:
+  """Checks the key of the noise.
+
+  Args:
+    key: a single key; None for the default.
+
+  Raises:
+    ValueError: not a key of `jax.random.key`, or several of them.
+  """
+  if key is None:
+    return
+  dtype = getattr(key, 'dtype', None)
+  is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+  if not is_key or key.ndim:
+    raise ValueError(f'key={key!r} should be a single jax.random.key(seed)')
 
 
 def count_classes(
-  logits_fn: Callable, images: np.ndarray, labels: np.ndarray, version: str
+  logits_fn: Callable, shape, *, draws: bool, name: str = 'logits_fn'
 ) -> int:
   """Returns the number of classes of a network, without running it.
 
   Args:
-    logits_fn: images -> logits [B, K]; with version 'rand', (images, keys) ->
-      logits.
-    images: float32 [N, H, W, C].
-    labels: int32 [N].
-    version: of AutoAttack.
+    logits_fn: images -> logits [B, K].
+    shape: (H, W, C) of an image.
+    draws: whether the network draws random numbers, and takes (images, keys).
+    name: of the function, for messages.
 
   Raises:
-    ValueError: the output is not [B, K], or a label is not in [0, K - 1].
+    ValueError: not a function of these arguments, or its output is not [B, K].
   """
-  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
-  batch = jax.ShapeDtypeStruct((2, *images.shape[1:]), np.float32)
-  logits = jax.eval_shape(
-    logits_fn, batch, *([keys] if version == 'rand' else [])
-  )
-  if getattr(logits, 'ndim', 0) != 2 or logits.shape[0] != 2:
+  if not callable(logits_fn):
+    raise ValueError(f'{name}={logits_fn!r} should be a function of images')
+  arguments = [jax.ShapeDtypeStruct((2, *shape), np.float32)]
+  if draws:
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    arguments.append(keys)
+  try:
+    inspect.signature(logits_fn).bind(*arguments)
+  except TypeError as error:
+    takes = '(images, keys)' if draws else '(images)'
     raise ValueError(
-      'logits_fn should return logits [B, K] for images [B, H, W, C]; for '
-      f'{batch.shape} it returns {getattr(logits, "shape", type(logits))}'
-    )
-  classes = logits.shape[1]
-  if labels.min() < 0 or labels.max() >= classes:
-    raise ValueError(
-      f'labels are in [{labels.min()}, {labels.max()}]; logits_fn has '
-      f'{classes} classes: they should be in [0, {classes - 1}]'
-    )
-  return classes
+      f"{name} should take {takes}: keys with version='rand' or samples above "
+      f'1, and only then ({error})'
+    ) from None
+  except ValueError:
+    pass  # Some functions that are not Python's own have no signature.
+  logits = jax.eval_shape(logits_fn, *arguments)
+  images_lib.check_logits(logits, count=2, name=name)
+  return logits.shape[1]

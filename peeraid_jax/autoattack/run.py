@@ -21,9 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from peeraid_jax import checks
+from peeraid_jax import images as images_lib
 from peeraid_jax.autoattack import driver as driver_lib
 from peeraid_jax.autoattack import engine as engine_lib
-from peeraid_jax.autoattack import inputs, square
+from peeraid_jax.autoattack import inputs, square, suite
 from peeraid_jax.autoattack import plan as plan_lib
 from peeraid_jax.autoattack import state as state_lib
 from peeraid_jax.autoattack import warnings as warnings_lib
@@ -117,18 +119,40 @@ def run(
       AutoAttack's, and `Report.settings` lists the names.
 
   Raises:
-    ValueError: bad input, or the state of another evaluation.
+    ValueError: bad input, or the state of another evaluation or network.
     OSError: the state cannot be written.
   """
-  images, labels = inputs.check(images, labels, epsilon)
-  classes = inputs.count_classes(logits_fn, images, labels, version)
-  same_network = search_logits_fn is None
-  plan = plan_lib.make(
-    version, attacks, overrides, norm, epsilon, classes, same_network
+  images, labels = inputs.check(images, labels)
+  shape = images.shape[1:]
+  batch_size = checks.whole('batch_size', batch_size)
+  inputs.check_key(key)
+  draws = plan_lib.samples_of(version, overrides) > 1
+  classes = inputs.count_classes(logits_fn, shape, draws=draws)
+  images_lib.check_labels(labels, count=len(images), classes=classes)
+  if search_logits_fn is not None:
+    name = 'search_logits_fn'
+    found = inputs.count_classes(
+      search_logits_fn, shape, draws=draws, name=name
+    )
+    if found != classes:
+      raise ValueError(
+        f'{name} has {found} classes, and logits_fn has {classes}'
+      )
+  epsilon = checks.radius('epsilon', epsilon, norm=norm, shape=shape)
+  settings = suite.settings_of(
+    version, norm=norm, epsilon=epsilon, classes=classes
   )
-  networks = (logits_fn, search_logits_fn)
+  plan = plan_lib.make(
+    version, attacks, overrides, settings, search_logits_fn is None
+  )
   engine = engine_lib.Engine(
-    networks, images, labels, plan.settings, key, batch_size, devices
+    (logits_fn, search_logits_fn),
+    images,
+    labels.astype(np.int32),
+    plan.settings,
+    key,
+    batch_size,
+    devices,
   )
   return _evaluate(engine, plan, state_path, tick)
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import images as images_lib
 from peeraid_jax import losses
 from peeraid_jax.attacks import ascent
 from peeraid_jax.autoattack import square_proposals
@@ -138,7 +139,9 @@ def _windows(queries: int, shape, norm: str):
 
 
 def _margins(logits, labels):
-  return losses.lead(logits, labels).astype(jnp.float32)
+  """Returns the label's lead, [B]; -inf where there is no prediction."""
+  lead = losses.lead(logits, labels).astype(jnp.float32)
+  return jnp.where(images_lib.predicted(logits) < 0, -jnp.inf, lead)
 
 
 def check_size(shape, norm: str) -> None:
@@ -250,8 +253,7 @@ def advance(
 
 def result(logits_fn, images, labels, state: State) -> Result:
   """Returns misclassified images, and the clean ones of all other points."""
-  predicted = jnp.argmax(logits_fn(state.images), axis=-1)
-  broken = predicted != labels
+  broken = images_lib.predicted(logits_fn(state.images)) != labels
   final = jnp.where(broken[:, None, None, None], state.images, images)
   return Result(final, broken)
 

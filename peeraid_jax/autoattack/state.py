@@ -8,11 +8,12 @@ and before the JSON file: an image counts only once the progress lists it.
 import hashlib
 import json
 import pathlib
-from typing import Any
+import zlib
+from typing import Any, NoReturn
 
 import numpy as np
 
-from peeraid_jax.runtime import files
+from peeraid_jax import files
 
 
 def fingerprint(settings: dict[str, Any], images, labels) -> str:
@@ -55,13 +56,16 @@ class Store:
 
   def __init__(self, path, digest: str, images: np.ndarray):
     self._path = pathlib.Path(path) if path is not None else None
-    self._digest = digest
+    self._digest, self._clean = digest, images
     self.saved: dict[str, Any] | None = None
     if self._path is None:
       self.adversarial = images.copy()
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     images_path = self._path.with_name(self._path.name + '.images.npy')
+    for path in (self._path, images_path):
+      if path.is_dir():
+        raise ValueError(f'{path} is a folder; name another file as state_path')
     if self._path.exists():
       self.saved = self._read()
       self.adversarial = self._open(images_path, images)
@@ -99,11 +103,42 @@ class Store:
         'it to start anew'
       ) from None
     if digest != self._digest:
-      raise ValueError(
-        f'{self._path} is the state of another evaluation: other settings, '
-        'images or labels. Name another file, or delete it to start anew'
+      self.refuse(
+        'is the state of another evaluation: other settings, images or labels'
       )
     return progress
+
+  def refuse(self, why: str) -> NoReturn:
+    """Raises the error that the saved state cannot be used.
+
+    Args:
+      why: what it is, after its name.
+    """
+    raise ValueError(
+      f'{self._path} {why}. Name another file, or delete it to start anew'
+    )
+
+  def code(self, rows) -> int:
+    """Returns a checksum of adversarial images; sets of points combine by ^.
+
+    Args:
+      rows: int [B], numbers of points.
+    """
+    code = 0
+    for row in rows:
+      code ^= zlib.crc32(self.adversarial[row].tobytes(), int(row))
+    return code
+
+  def forget(self, rows) -> None:
+    """Puts the clean images back.
+
+    Args:
+      rows: int [B], numbers of points.
+    """
+    for row in rows:
+      # Only what differs: the file may be large.
+      if not np.array_equal(self.adversarial[row], self._clean[row]):
+        self.adversarial[row] = self._clean[row]
 
   def write(self, progress: dict[str, Any]) -> None:
     """Saves the adversarial images, then the progress.

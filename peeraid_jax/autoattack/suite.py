@@ -16,7 +16,7 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from peeraid_jax import losses
+from peeraid_jax import checks, losses
 from peeraid_jax.attacks import projections
 from peeraid_jax.autoattack import apgd as apgd_lib
 from peeraid_jax.autoattack import fab as fab_lib
@@ -27,6 +27,8 @@ VERSIONS = {
   'plus': ('apgd_ce', 'apgd_dlr', 'fab', 'square', 'apgd_t', 'fab_t'),
   'rand': ('apgd_ce', 'apgd_dlr'),
 }
+# Gradients averaged per step in version 'rand'.
+RAND_SAMPLES = 20
 ATTACKS = ('apgd_ce', 'apgd_dlr', 'apgd_t', 'fab', 'fab_t', 'square')
 
 
@@ -74,13 +76,8 @@ def settings_of(
   Raises:
     ValueError: unknown version or norm; lists the known ones.
   """
-  known = (*VERSIONS, 'custom')
-  if version not in known:
-    raise ValueError(f'{version=} is unknown; known: {", ".join(known)}')
-  if norm not in projections.NORMS:
-    raise ValueError(
-      f'{norm=} is unknown; known: {", ".join(projections.NORMS)}'
-    )
+  checks.one_of('version', version, (*VERSIONS, 'custom'))
+  checks.one_of('norm', norm, projections.NORMS)
   settings = Settings(
     norm=norm,
     epsilon=float(epsilon),
@@ -91,7 +88,7 @@ def settings_of(
   if version in ('plus', 'custom'):
     return settings._replace(restarts=5)
   if version == 'rand':
-    return settings._replace(samples=20)
+    return settings._replace(samples=RAND_SAMPLES)
   if norm == 'L1':
     return settings._replace(restarts=5)
   return settings
@@ -105,13 +102,7 @@ def targets_of(attack: str, settings: Settings) -> int:
 
 
 def stages(attack: str, settings: Settings) -> int:
-  """Returns how many stages an attack has.
-
-  Raises:
-    ValueError: unknown attack; lists the known ones.
-  """
-  if attack not in ATTACKS:
-    raise ValueError(f'attack {attack!r} is unknown; known: {ATTACKS}')
+  """Returns how many stages an attack has."""
   if attack in ('apgd_t', 'fab_t'):
     return targets_of(attack, settings)
   if attack == 'square':

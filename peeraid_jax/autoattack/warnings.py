@@ -55,11 +55,12 @@ def _differ(passes: list[np.ndarray], labels: np.ndarray) -> bool:
     passes: logits [B, K] of each.
     labels: int [B].
   """
-  normalised = [
-    logits.astype(np.float32)
-    / np.maximum(np.linalg.norm(logits.astype(np.float32)), 1e-12)
-    for logits in passes
-  ]
+  normalised = []
+  for logits in passes:
+    logits = logits.astype(np.float32)
+    # Logits that are no numbers have a flag of their own.
+    logits = np.where(np.isfinite(logits), logits, 0)
+    normalised.append(logits / np.maximum(np.linalg.norm(logits), 1e-12))
   distance = max(np.linalg.norm(n - normalised[0]) for n in normalised)
   correct = {int((logits.argmax(-1) == labels).sum()) for logits in passes}
   return len(correct) > 1 or bool(distance > _DISTANCE)
@@ -111,8 +112,9 @@ def check_outcome(
     )
   if not_finite:
     flags['not_finite'] = (
-      f'{not_finite} points have logits that are NaN or infinite: their '
-      'predicted class is accidental.'
+      f'{not_finite} points have logits that are NaN or infinite, clean or '
+      'attacked. No prediction counts as a wrong one. Where gradients are NaN, '
+      'attacks cannot search: the accuracy may be overstated.'
     )
   if unconfirmed:
     flags['unconfirmed'] = (

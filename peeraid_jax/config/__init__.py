@@ -23,6 +23,7 @@ from peeraid_jax.config.resolve import (
 from peeraid_jax.config.stored import differences, from_json, to_json
 from peeraid_jax.config.tree import (
   base,
+  fields_of,
   flatten,
   load,
   lookup,
@@ -38,6 +39,7 @@ __all__ = [
   'complete',
   'differences',
   'eval_step_size',
+  'fields_of',
   'flatten',
   'from_json',
   'load',

@@ -1,6 +1,8 @@
 """The data set that a config names: its facts, splits and test images."""
 
+import contextlib
 import functools
+import os
 from typing import NamedTuple
 
 import ml_collections
@@ -8,7 +10,10 @@ import numpy as np
 
 from peeraid_jax import data as data_lib
 from peeraid_jax.data import corruptions as corruptions_lib
-from peeraid_jax.data import facts
+from peeraid_jax.data import facts, folder
+
+# All runs of a data set are evaluated on the same subset of its test images.
+_SUBSET_SEED = 0
 
 
 def facts_of(data: ml_collections.ConfigDict) -> facts.Source:
@@ -30,16 +35,47 @@ def facts_of(data: ml_collections.ConfigDict) -> facts.Source:
   )
 
 
-def class_names(data: ml_collections.ConfigDict) -> tuple[str, ...]:
+def class_names(
+  data: ml_collections.ConfigDict, *, data_dir: str = ''
+) -> tuple[str, ...]:
   """Returns the names of the classes; numbers where names are not known.
 
   Args:
     data: `config.data`.
+    data_dir: where the data set is, if not where the run found it. Names of a
+      folder's classes are read from there.
 
   Raises:
     ValueError: there is no data set of that name; lists the known ones.
   """
-  return facts.class_names(data.name, num_classes=data.num_classes)
+  names = facts.class_names(data.name, num_classes=data.num_classes)
+  if data.name == 'folder':
+    with contextlib.suppress(OSError, ValueError):
+      found = folder.classes(os.path.expanduser(data_dir or data.dir))
+      # Another folder may lie there by now.
+      return tuple(found) if len(found) == len(names) else names
+  return names
+
+
+def preprocessing(data: ml_collections.ConfigDict) -> str:
+  """Says in words how an image becomes the input of the run's networks.
+
+  Args:
+    data: `config.data`.
+  """
+  height, width, channels = facts_of(data).shape
+  text = f'Images have {height}x{width} pixels, as in the data set.'
+  if not facts.get(data.name).shape[0]:
+    scaled = round(data.image_size / data.centre_fraction)
+    text = (
+      f'Images of any size are scaled (bilinear) until the shorter side has '
+      f'{scaled} pixels; then the central {height}x{width} pixels are cut out.'
+    )
+  order = ', in the order red, green, blue' if channels == 3 else ''
+  return (
+    f'{text} They have {channels} channel{"s"[: channels > 1]}{order}, with '
+    'values from 0 to 255, which are divided by 255.'
+  )
 
 
 class Splits(NamedTuple):
@@ -103,30 +139,57 @@ def splits(config: ml_collections.ConfigDict) -> Splits:
   return Splits(train, selection, test)
 
 
-def test_images(
-  config: ml_collections.ConfigDict, count: int, *, data_dir: str = ''
-) -> tuple[np.ndarray, np.ndarray]:
-  """Loads the first test images of a run's data.
+def chosen(
+  labels: np.ndarray, count: int, how: str
+) -> tuple[np.ndarray | slice, str]:
+  """Chooses examples of an evaluation.
 
   Args:
-    config: of the run.
+    labels: int [N], of all examples.
+    count: number of examples; 0, or at least N: all of them.
+    how: 'first', or 'stratified': the classes have the same shares as in the
+      whole. The choice is the same for every run.
+
+  Returns:
+    (rows of the examples, in the original order; what they are: 'all', 'first'
+    or 'stratified').
+  """
+  if not 0 < count < len(labels):
+    return slice(0, len(labels)), 'all'
+  if how == 'first':
+    return slice(0, count), how
+  # A data set of row numbers: the sample of it tells the rows.
+  numbered = data_lib.Dataset(np.arange(len(labels)), np.asarray(labels))
+  return data_lib.subset(numbered, count, seed=_SUBSET_SEED).images, how
+
+
+def test_images(
+  config: ml_collections.ConfigDict, count: int, *, data_dir: str = ''
+) -> tuple[np.ndarray, np.ndarray, str]:
+  """Loads test images of a run's data, those that an evaluation would take.
+
+  Args:
+    config: of the run; `config.eval.subset` says which images.
     count: how many; at most all.
     data_dir: where the data set is, if not where the run found it.
 
   Returns:
-    (images float32 [N, H, W, C] in [0, 1], labels int32 [N]).
+    (images float32 [N, H, W, C] in [0, 1], labels int32 [N], what they are:
+    'all', 'first' or 'stratified').
 
   Raises:
     FileNotFoundError: the data set is missing.
   """
   try:
-    test = _loader(config, data_dir)(split='test').take(slice(0, count))
+    test = _loader(config, data_dir)(split='test')
   except FileNotFoundError as error:
     # Exports and reports have a flag of their own.
     text = str(error).replace('--config.data.dir', '--data_dir')
     raise FileNotFoundError(text) from None
+  rows, subset = chosen(test.labels, count, config.eval.subset)
+  test = test.take(rows)
   images = np.asarray(test.images).astype(np.float32) / 255
-  return images, np.asarray(test.labels).astype(np.int32)
+  return images, np.asarray(test.labels).astype(np.int32), subset
 
 
 def corruptions(

@@ -47,6 +47,9 @@ OWN_ROLES = ('student', 'student_swa', 'peer')
 _FLAG = one_of(True, False)
 _TEXT = anything('a text')
 _FREE = True
+# Beyond these, a typing error is likelier than enough memory.
+_WIDEST = 1024
+_LARGEST_BATCH = 2**17
 
 # fmt: off
 FIELDS: tuple[Field, ...] = (
@@ -59,11 +62,11 @@ FIELDS: tuple[Field, ...] = (
   Field('data.download', False, _FLAG, 'Download a missing archive from its public address.', _FREE),
   Field('data.train_examples', 0, whole(0), 'Stratified subset of the training images; 0: all.'),
   Field('data.validation_examples', 1000, whole(1), "Training images held out if eval.select_on='validation'."),
-  Field('data.padding', 4, whole(0), 'Pixels of zeros around an image before a random crop; 0: no crop.'),
+  Field('data.padding', 4, rules.padding, 'Pixels of zeros around an image before a random crop; 0: no crop.'),
   Field('data.flip', True, _FLAG, 'Mirror half of the training images.'),
   Field('data.rotation', 0.0, number(0, 180), 'Largest angle of random rotations, in degrees; 0: none.'),
   Field('data.stream', False, _FLAG, 'Read images from disk batch by batch, instead of keeping them on the device.'),
-  Field('data.threads', 0, whole(0), 'Threads per process that decode streamed images; 0: one per core.', _FREE),
+  Field('data.threads', 0, whole(0, 1024), 'Threads per process that decode streamed images; 0: one per core.', _FREE),
   Field('data.crop', 'pad', one_of('pad', 'resized'), "Random crops: of the padded image, or, of streamed images, 'resized': a part of random area and aspect, scaled."),
   Field('data.crop_area', (0.08, 1.0), rules.shares(), "Smallest and largest area of a 'resized' crop, as a share of the image."),
   Field('data.image_size', 0, rules.image_size, 'Height and width that images of any size are scaled and cut to: at least 8 for imagenet and folder, 0 for the others.'),
@@ -71,14 +74,14 @@ FIELDS: tuple[Field, ...] = (
   Field('data.num_classes', 0, whole(0), 'Number of classes of a folder of images; 0: counted.'),
 
   Field('model.{role}', None, rules.model, 'Architecture of the network of that role.'),
-  Field('model.width', 64, whole(1), 'Base channels of all networks; 64 is the published network.'),
+  Field('model.width', 64, whole(1, _WIDEST), 'Base channels of all networks; 64 is the published network.'),
   Field('model.normalization', 'none', rules.normalization(), 'Normalization of the input, inside all networks.'),
   Field('model.torch', '', _TEXT, 'PyTorch file that the student starts from, or that --mode=evaluate looks at. It defines the architecture.'),
   Field('model.torch_key', '', _TEXT, 'Which of several networks in model.torch.'),
   Field('model.remat', False, _FLAG, 'Rematerialisation: keep only the inputs of blocks and compute the rest again for gradients: less memory, 20 % (WideResNet) to 43 % (ResNet-18) more work.'),
   Field('model.{partner}_from', '', _TEXT, 'Work directory of a run whose student this network starts from.'),
 
-  Field('roles.{role}.width', 0, whole(0), 'Base channels of that network; 0: model.width.'),
+  Field('roles.{role}.width', 0, whole(0, _WIDEST), 'Base channels of that network; 0: model.width.'),
   Field('roles.{role}.normalization', '', rules.normalization(''), "Normalization of that network's input; '': model.normalization, or what its PyTorch file says."),
   Field('roles.{role}.temperature', 1.0, rules.positive(), 'Temperature that divides the logits of that network, in training, attacks and inference.'),
 
@@ -93,7 +96,7 @@ FIELDS: tuple[Field, ...] = (
   Field('attack.start_scale', 0.001, number(0), 'Standard deviation of the noise if attack.start is normal, in the unit of [0, 1].'),
 
   Field('train.epochs', 300, whole(1), 'Length of the run.'),
-  Field('train.batch_size', 128, whole(1), 'Images per step, over all devices.'),
+  Field('train.batch_size', 128, whole(1, _LARGEST_BATCH), 'Images per step, over all devices.'),
   Field('train.microbatches', 1, whole(1), 'Parts of a batch whose gradients are summed: less memory. Batch norm normalises each part by its own statistics.'),
   Field('train.log_every_steps', 50, whole(1), 'Steps between two records of metrics.', _FREE),
   Field('train.checkpoint_every_steps', 0, whole(0), 'Steps between two checkpoints within an epoch; 0: only at its end.', _FREE),
@@ -114,7 +117,7 @@ FIELDS: tuple[Field, ...] = (
   Field('distributed.coordinator', '', _TEXT, 'HOST:PORT of process 0.', _FREE),
   Field('distributed.processes', 0, whole(0), 'Number of processes; 0: from the environment.', _FREE),
   Field('distributed.process', -1, whole(-1), 'Index of this process, from 0; -1: from the environment.', _FREE),
-  Field('distributed.timeout_seconds', 300, whole(1), 'How long to wait for the other processes at the start.', _FREE),
+  Field('distributed.timeout_seconds', 300, whole(1), 'How long to wait for the other processes at the start; one that does not answer for that long, at most 30 s, counts as dead.', _FREE),
 
   Field('awp.enabled', False, _FLAG, 'Adversarial weight perturbation.'),
   Field('awp.gamma', 0.005, number(0), "Length of the perturbation, relative to each kernel's norm."),
@@ -126,7 +129,8 @@ FIELDS: tuple[Field, ...] = (
 
   Field('eval.attacks', ('clean', 'fgsm', 'pgd20', 'cw30'), rules.attacks, "Final evaluation: 'clean', 'fgsm', 'pgd<steps>', 'cw<steps>'; 'autoattack' or a part of it ('apgd_ce', 'apgd_t', 'fab_t', 'square', ...); 'transfer': each network on images that attack the others; 'obfuscation': checks for masked gradients.", _FREE),
   Field('eval.roles', OWN_ROLES, some_of(*OWN_ROLES), 'Networks of the final evaluation.', _FREE),
-  Field('eval.examples', 0, whole(0), 'First test images of the final evaluation; 0: all.', _FREE),
+  Field('eval.examples', 0, whole(0), 'Number of test images of the final evaluation; 0: all.', _FREE),
+  Field('eval.subset', 'stratified', one_of('stratified', 'first'), "Which test images, if not all: 'stratified': of each class its share, the same for every run; or the 'first' ones.", _FREE),
   Field('eval.every_epochs', 1, whole(1), 'Epochs between two evaluations while training.'),
   Field('eval.select_on', 'validation', one_of('validation', 'test'), "Images that the best checkpoint is chosen on: held-out training images, or the test set, as some authors do."),
   Field('eval.select_attack', 'pgd10', rules.attack, 'Attack that the best checkpoint is chosen by.'),
@@ -136,14 +140,14 @@ FIELDS: tuple[Field, ...] = (
   Field('eval.corruptions', '', _TEXT, 'Folder of CIFAR-10-C, or of files like it.', _FREE),
   Field('eval.restarts', 1, whole(1), 'Restarts of pgd and cw; the worst case counts.', _FREE),
   Field('eval.save_outcomes', False, _FLAG, 'Save per-example outcomes in outcomes.npz.', _FREE),
-  Field('eval.batch_size', 256, whole(1), 'Images per call, over all devices.', _FREE),
+  Field('eval.batch_size', 256, whole(1, _LARGEST_BATCH), 'Images per call, over all devices.', _FREE),
 
   Field('{teacher}.workdir', '', _TEXT, "Work directory of the run that trained it; '': it is trained first, below this run's work directory."),
   Field('{teacher}.role', 'student', one_of(*OWN_ROLES), 'Which network of the run in {teacher}.workdir is the teacher.'),
   Field('{teacher}.checkpoint', 'best', one_of('best', 'latest'), 'Which checkpoint of the run in {teacher}.workdir.'),
   Field('{teacher}.torch', '', _TEXT, 'PyTorch file of the teacher, instead of a run.'),
   Field('{teacher}.torch_key', '', _TEXT, 'Which of several networks in the file {teacher}.torch.'),
-  Field('{teacher}.train_config', None, _TEXT, "FILE:CHOICES of the config that trains the teacher; :CHOICES alone takes this run's file."),
+  Field('{teacher}.train_config', None, rules.train_config(), "FILE:CHOICES of the config that trains the teacher; :CHOICES alone takes this run's file."),
   Field('{teacher}.train_overrides', (), assignments("('train.epochs=100',)"), 'Fields of the config {teacher}.train_config to change, as texts such as train.epochs=100.'),
   Field('teacher.initialise_student', False, _FLAG, "The student starts from the teacher's parameters."),
 )

@@ -87,9 +87,11 @@ def parse_choices(
     name -> value, for every choice.
 
   Raises:
-    ValueError: an unknown name or value; the known ones are listed.
+    ValueError: an unknown name or value, and the known ones are listed; or a
+      name that is there twice.
   """
   chosen = {name: default for name, (default, _) in choices.items()}
+  given: dict[str, str] = {}
   for part in (argument or '').split(','):
     if not part.strip():
       continue
@@ -105,8 +107,12 @@ def parse_choices(
       raise ValueError(
         f'config choice {name}={value} is unknown; known: {described}'
       )
-    chosen[name] = value
-  return chosen
+    if name in given:
+      raise ValueError(
+        f'config choice {name} is given twice, as {given[name]} and as {value}'
+      )
+    given[name] = value
+  return {**chosen, **given}
 
 
 def choices(

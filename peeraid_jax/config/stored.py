@@ -48,10 +48,11 @@ def _renamed(stored: dict[str, Any]) -> dict[str, Any]:
   return moved
 
 
-def _as_trained(stored: dict[str, Any]) -> dict[str, Any]:
-  """Adds hyperparameters that earlier versions did not have, as they acted."""
+def _as_it_acted(stored: dict[str, Any]) -> dict[str, Any]:
+  """Adds fields that earlier versions did not have, as these versions acted."""
   from peeraid_jax import methods  # Heavy: it imports JAX.
 
+  stored.setdefault('eval', {}).setdefault('subset', 'first')
   kwargs = stored['method']['kwargs']
   name = stored['method']['name']
   for hyperparameter, (without_awp, _) in methods.facts(name).by_awp.items():
@@ -65,13 +66,13 @@ def _as_trained(stored: dict[str, Any]) -> dict[str, Any]:
 def from_json(stored: dict[str, Any]) -> ml_collections.ConfigDict:
   """Returns the config that `to_json` was given.
 
-  Fields that did not exist then get their defaults, which are chosen so that
-  nothing changes; renamed fields are moved.
+  Fields that did not exist then get what acted then, which usually is their
+  default; renamed fields are moved.
 
   Raises:
     ValueError, KeyError, TypeError, AttributeError: it is no config.
   """
-  stored = _as_trained(_renamed(stored))
+  stored = _as_it_acted(_renamed(stored))
   model = stored['model']
   defaults = tree.base(
     method=stored['method']['name'],

@@ -3,11 +3,13 @@
 import difflib
 import importlib.util
 import os
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
 
-from peeraid_jax.config import fields
+from peeraid_jax.config import fields, values
 
 
 def base(
@@ -38,31 +40,44 @@ def base(
   }
   filled_in: dict[str, Any] = {
     'method.name': method,
-    'method.kwargs': ml_collections.ConfigDict(methods.defaults(method)),
+    'method.kwargs': values.Config(methods.defaults(method)),
     **{f'model.{role}': name for role, name in architectures.items()},
     **{
       f'{role}.train_config': f':method={trained_by},student={teacher}'
       for role, trained_by in facts.teachers.items()
     },
   }
-  config = ml_collections.ConfigDict()
-  for field in fields.expand(
-    {
-      'role': tuple(architectures),
-      'trained': ('student', *facts.partners),
-      'partner': facts.partners,
-      'teacher': tuple(facts.teachers),
-    }
-  ):
+  config = values.Config()
+  for field in fields_of(method):
     *path, name = field.name.split('.')
     section = config
     for part in path:
       if part not in section:
-        section[part] = ml_collections.ConfigDict()
+        section[part] = values.Config()
       section = section[part]
     section[name] = filled_in.get(field.name, field.default)
   config.update_from_flattened_dict(facts.defaults)
   return config
+
+
+def fields_of(method: str) -> Iterator[fields.Field]:
+  """Yields the fields that a config of a method has.
+
+  Raises:
+    ValueError: unknown method.
+  """
+  from peeraid_jax import methods
+
+  facts = methods.facts(method)
+  trained = ('student', *facts.partners)
+  return fields.expand(
+    {
+      'role': (*trained, *facts.teachers),
+      'trained': trained,
+      'partner': facts.partners,
+      'teacher': tuple(facts.teachers),
+    }
+  )
 
 
 def set_decays(config: ml_collections.ConfigDict, epochs: int, decays) -> None:
@@ -81,7 +96,8 @@ def load(argument: str) -> ml_collections.ConfigDict:
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: an unknown choice.
+    ValueError: an unknown choice; or the file raises an error, or has no
+      `get_config` that returns a config. Names the line.
   """
   path, colon, choices = argument.partition(':')
   if not os.path.isfile(path) or not path.endswith('.py'):
@@ -89,8 +105,35 @@ def load(argument: str) -> ml_collections.ConfigDict:
   spec = importlib.util.spec_from_file_location('config', path)
   assert spec is not None and spec.loader is not None  # It is a .py file.
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(*([choices] if colon else []))
+  try:
+    spec.loader.exec_module(module)
+    made = module.get_config(*([choices] if colon else []))
+  except (Exception, SystemExit) as error:
+    raise ValueError(_explained(error, path)) from error
+  if not isinstance(made, ml_collections.ConfigDict):
+    raise ValueError(
+      f'{path}: get_config should return a config, such as config.base(); it '
+      f'returns {made!r}'
+    )
+  return made
+
+
+def _explained(error: BaseException, path: str) -> str:
+  """Returns where and how a config file fails, on one line."""
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if os.path.abspath(frame.filename) == os.path.abspath(path)
+  ]
+  message = ' '.join(str(error).split())
+  if isinstance(error, SyntaxError):
+    lines, message = [error.lineno], error.msg
+  elif isinstance(error, AttributeError) and error.name == 'get_config':
+    return f'{path}: it should define get_config(argument=None)'
+  where = f'{path}, line {lines[-1]}' if lines else path
+  plain = type(error) in (ValueError, TypeError)
+  kind = '' if plain else f'{type(error).__name__}: '
+  return f'{where}: {kind}{message}'
 
 
 def lookup(config: ml_collections.ConfigDict, field: str) -> Any:

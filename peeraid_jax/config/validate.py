@@ -6,7 +6,7 @@ import ml_collections
 
 from peeraid_jax import config as config_lib
 from peeraid_jax import methods, models
-from peeraid_jax.config import dataset, fields, rules
+from peeraid_jax.config import dataset, rules
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -15,6 +15,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: names the field, its value and what would be right.
   """
+  _check_names(config)
   _check_fields(config)
   _check_eval_step(config)
   # A method checks its own hyperparameters when it is built.
@@ -29,29 +30,53 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_features(config)
 
 
+def _check_names(config: ml_collections.ConfigDict) -> None:
+  """Checks that a config has the fields of its method, and no others.
+
+  A config file may add and delete fields: a typing error adds one.
+  """
+  given = config_lib.flatten(config)
+  if 'method.name' not in given:
+    raise ValueError(
+      'config.method.name is missing; a config file should begin with '
+      'config.base(method=...)'
+    )
+  name = config.method.name
+  hyperparameters = methods.defaults(name)
+  known = {field.name for field in config_lib.fields_of(name)}
+  known.remove('method.kwargs')
+  known |= {f'method.kwargs.{kwarg}' for kwarg in hyperparameters}
+  missing = sorted(known - set(given))
+  if missing:
+    raise ValueError(
+      f'config.{missing[0]} is missing; a config file should begin with '
+      'config.base(...), and keep its fields'
+    )
+  for field in given:
+    # The method names unknown hyperparameters itself.
+    if field not in known and not field.startswith('method.kwargs'):
+      raise ValueError(config_lib.suggest(field, config_lib.base(method=name)))
+
+
 def _check_fields(config: ml_collections.ConfigDict) -> None:
   """Applies the rule of each field."""
-  trained = config_lib.trained_roles(config)
-  for field in fields.expand(
-    {
-      'role': tuple(config.roles),
-      'trained': trained,
-      'partner': tuple(r for r in trained if r != 'student'),
-      'teacher': config_lib.teacher_roles(config),
-    }
-  ):
+  for field in config_lib.fields_of(config.method.name):
     rule = field.rule
     if not isinstance(rule, rules.Rule):
       rule = rule(config)
     value = config_lib.lookup(config, field.name)
     try:
       valid = rule.accepts(value)
-    except TypeError:
+    except (TypeError, AttributeError, OverflowError):
       valid = False
     if not valid:
       raise ValueError(
         f'config.{field.name}={value!r} should be {rule.expected}'
       )
+  for name, value in config_lib.flatten(config).items():
+    # The compiled step counts with 32 bits.
+    if isinstance(value, int) and value >= 2**31:
+      raise ValueError(f'config.{name}={value} should be below 2^31')
 
 
 def _check_eval_step(config: ml_collections.ConfigDict) -> None:
@@ -90,10 +115,18 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
 def _check_roles(config, method: methods.Method) -> None:
   """Checks fields that name networks of the run."""
   perturbed = config.awp.roles
-  if not perturbed or not set(perturbed) <= set(method.trained):
+  if not perturbed or any(role not in method.trained for role in perturbed):
     raise ValueError(
       f'config.awp.roles={perturbed} should be one or more of '
       f'{", ".join(map(repr, method.trained))}, the networks that are trained'
+    )
+  own = set(config_lib.trained_roles(config))
+  if config.swa.enabled:
+    own.add('student_swa')
+  if not own & set(config.eval.roles):
+    raise ValueError(
+      f'config.eval.roles={config.eval.roles} names no network of this run, '
+      f'which has {", ".join(map(repr, sorted(own)))}'
     )
   missing = {*method.trained, *method.fixed} - set(config.roles)
   if missing:
@@ -199,6 +232,11 @@ def notes(config: ml_collections.ConfigDict) -> list[str]:
   remarks = []
   epochs = config.train.epochs
   for role, settings in config.optimizer.items():
+    if settings.warmup_epochs >= epochs:
+      remarks.append(
+        f'optimizer.{role}.warmup_epochs={settings.warmup_epochs}: the run '
+        f'ends after {epochs} epochs and does not reach its learning rate'
+      )
     late = [e for e in settings.decay_epochs if e >= epochs]
     if late and settings.schedule == 'piecewise':
       remarks.append(

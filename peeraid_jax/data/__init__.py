@@ -83,8 +83,9 @@ def load(
   if split not in ('train', 'test'):
     raise ValueError(f'{split=} should be train or test')
   options = {
-    'data_dir': data_dir,
-    'source': source,
+    # Every path that a config gives to a data set is expanded here.
+    'data_dir': data_dir and os.path.expanduser(data_dir),
+    'source': os.path.expanduser(source),
     'download': download,
     'stream': stream,
     'image_size': image_size,
@@ -112,7 +113,7 @@ def _load_prepared(
   threads: int,
 ) -> Dataset:
   """Loads a data set without `load`; prepares it if it is not there yet."""
-  where = os.path.expanduser(data_dir or prepared.default_dir())
+  where = data_dir or prepared.default_dir()
   if not prepared.folder_of(entry, where):
     tfds_writer.prepare(name, entry, where, archive=source, download=download)
   if entry.shape[0] and not stream:

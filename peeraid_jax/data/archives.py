@@ -11,7 +11,6 @@ import io
 import pathlib
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +19,12 @@ from PIL import Image
 from peeraid_jax.data import archive_files
 
 Example = tuple[str, Image.Image | io.BytesIO, int]
+
+# Limits that keep memory bounded, whatever an archive says; all of them leave
+# room: CIFAR has 60,000 images.
+_CIFAR_IMAGES = 100_000
+_CIFAR_OTHER = 2**20  # Bytes of other files and of headers.
+_SVHN_LIMIT = 2**31  # Bytes; those of the extra images fit as well.
 
 TINY_IMAGENET_CLASSES = 200
 TINY_IMAGENET_SIZE = '237 MiB'
@@ -49,30 +54,28 @@ def read_cifar(
   else:
     batches, label_bytes = ['test_batch.bin'], 1
   row_bytes = label_bytes + 3 * 32 * 32
+  contents = archive_files.read_tar_gz(
+    paths[0], batches, limit=_CIFAR_IMAGES * row_bytes + _CIFAR_OTHER
+  )
+  classes = {'cifar10': 10, 'cifar100': 100}[name]
   index = 0
-  try:
-    with tarfile.open(paths[0]) as archive:
-      members = {pathlib.PurePath(m.name).name: m for m in archive}
-      for batch in batches:
-        if batch not in members or not members[batch].isfile():
-          raise archive_files.unexpected(paths[0], f'it holds no {batch}')
-        raw = np.frombuffer(archive.extractfile(members[batch]).read(), 'u1')
-        if raw.size == 0 or raw.size % row_bytes:
-          raise archive_files.unexpected(
-            paths[0], f'{batch} should have rows of {row_bytes} bytes'
-          )
-        for row in raw.reshape(-1, row_bytes):
-          image = row[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0)
-          yield (
-            f'{split}_{index:05d}',
-            Image.fromarray(np.ascontiguousarray(image)),
-            int(row[label_bytes - 1]),
-          )
-          index += 1
-  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-    raise archive_files.unexpected(
-      paths[0], f'a readable .tar.gz ({error})'
-    ) from error
+  for batch, content in zip(batches, contents, strict=True):
+    raw = np.frombuffer(content, 'u1')
+    if raw.size == 0 or raw.size % row_bytes:
+      raise archive_files.unexpected(
+        paths[0], f'{batch} should have rows of {row_bytes} bytes'
+      )
+    rows = raw.reshape(-1, row_bytes)
+    labels = rows[:, label_bytes - 1]
+    archive_files.check_labels(paths[0], batch, labels, 0, classes - 1)
+    for row, label in zip(rows, labels, strict=True):
+      image = row[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0)
+      yield (
+        f'{split}_{index:05d}',
+        Image.fromarray(np.ascontiguousarray(image)),
+        int(label),
+      )
+      index += 1
 
 
 def read_svhn(
@@ -82,7 +85,13 @@ def read_svhn(
   del name
   import scipy.io  # Imported here: it takes 0.3 s, which others save.
 
-  path = next(p for p in paths if p.name.startswith(split))
+  path = next((p for p in paths if p.name.startswith(split)), None)
+  if path is None:
+    raise ValueError(
+      f'data.source={paths[0]} should be the folder that holds '
+      'train_32x32.mat and test_32x32.mat'
+    )
+  archive_files.check_mat(path, limit=_SVHN_LIMIT)
   try:
     content = scipy.io.loadmat(path, variable_names=('X', 'y'))
     images, labels = content['X'], content['y'].reshape(-1)
@@ -90,11 +99,14 @@ def read_svhn(
     raise archive_files.unexpected(
       path, f'a MATLAB file with X and y ({error})'
     ) from error
-  if images.shape[:3] != (32, 32, 3) or images.shape[3] != labels.size:
+  if images.shape[:3] != (32, 32, 3) or images.shape[3:] != labels.shape:
     raise archive_files.unexpected(path, f'X of 32x32x3xN, got {images.shape}')
+  if images.dtype != np.uint8:
+    raise archive_files.unexpected(path, f'X of uint8, got {images.dtype}')
+  # The file gives the digit zero the label 10.
+  archive_files.check_labels(path, 'y', labels, 1, 10)
   for index, label in enumerate(labels):
     image = Image.fromarray(np.ascontiguousarray(images[..., index]))
-    # The file gives the digit zero the label 10.
     yield f'{split}_{index:06d}', image, int(label) % 10
 
 
@@ -102,16 +114,16 @@ def _tiny_image(files: archive_files.Tree, name: str) -> Image.Image:
   """Decodes an image of TinyImageNet, 64x64 in RGB."""
   raw = files.read(name)
   try:
-    # Some of the JPEGs are grey; `convert` gives them three equal channels.
-    image = Image.open(io.BytesIO(raw)).convert('RGB')
+    image = Image.open(io.BytesIO(raw))
+    if image.size == (64, 64):
+      # Some of the JPEGs are grey; `convert` gives them three equal channels.
+      return image.convert('RGB')
   except (OSError, SyntaxError, Image.DecompressionBombError) as error:
     message = f'{name} does not decode ({error})'
     raise archive_files.unexpected(files.path, message) from error
-  if image.size != (64, 64):
-    raise archive_files.unexpected(
-      files.path, f'{name} should be 64x64, got {image.size}'
-    )
-  return image
+  raise archive_files.unexpected(
+    files.path, f'{name} should be 64x64, got {image.size}'
+  )
 
 
 def read_tiny_imagenet(
@@ -250,7 +262,7 @@ def _imagenet_train(archive, label_of, path) -> Iterator[Example]:
       )
     with tarfile.open(fileobj=archive.extractfile(member)) as images:
       for image in images:
-        content = images.extractfile(image).read()
+        content = archive_files.read_member(images, image, path)
         file_name = pathlib.PurePath(image.name).name
         yield file_name, io.BytesIO(content), label_of[wnid]
 
@@ -265,5 +277,5 @@ def _imagenet_validation(archive, label_of, path) -> Iterator[Example]:
       raise archive_files.unexpected(
         path, f'{member.name} is no image of the validation set'
       )
-    content = archive.extractfile(member).read()
+    content = archive_files.read_member(archive, member, path)
     yield file_name, io.BytesIO(content), label_of[wnids[number - 1]]

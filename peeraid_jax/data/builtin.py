@@ -8,6 +8,7 @@ _CIFAR10 = (
   'ship', 'truck',
 )  # fmt: skip
 
+# SHA-256 are those that TFDS publishes with its builders, unless noted.
 ENTRIES = {
   'digits': facts.Source(
     shape=(8, 8, 1),
@@ -27,6 +28,9 @@ ENTRIES = {
     tfds='cifar10',
     version='3.0.2',
     archives=('cifar-10-binary.tar.gz',),
+    sha256=(
+      'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd',
+    ),
     url='https://www.cs.toronto.edu/~kriz/',
     size='162 MiB',
     read_archives=archives.read_cifar,
@@ -40,6 +44,9 @@ ENTRIES = {
     tfds='cifar100',
     version='3.0.2',
     archives=('cifar-100-binary.tar.gz',),
+    sha256=(
+      '58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec',
+    ),
     url='https://www.cs.toronto.edu/~kriz/',
     size='161 MiB',
     read_archives=archives.read_cifar,
@@ -54,6 +61,11 @@ ENTRIES = {
     tfds='svhn_cropped',
     version='3.1.0',
     archives=('train_32x32.mat', 'test_32x32.mat'),
+    sha256=(
+      '435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8',
+      'cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b',
+    ),
+    # The host is not known to serve HTTPS; the checksums make up for it.
     url='http://ufldl.stanford.edu/housenumbers/',
     size='235 MiB',
     read_archives=archives.read_svhn,
@@ -69,7 +81,12 @@ ENTRIES = {
     tfds='tiny_imagenet',
     version='1.0.0',
     archives=('tiny-imagenet-200.zip',),
-    url='http://cs231n.stanford.edu/',
+    # Stanford publishes no checksum. Independent projects have recorded this
+    # one of their downloads, which have 248,100,043 bytes.
+    sha256=(
+      '6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821',
+    ),
+    url='https://cs231n.stanford.edu/',
     size=archives.TINY_IMAGENET_SIZE,
     read_archives=archives.read_tiny_imagenet,
   ),
@@ -84,6 +101,10 @@ ENTRIES = {
     tfds='imagenet2012',
     version='5.1.0',
     archives=('ILSVRC2012_img_train.tar', 'ILSVRC2012_img_val.tar'),
+    sha256=(
+      'b08200a27a8e34218a0e58fde36b0fe8f73bc377f4acea2d91602057c3ca45bb',
+      'c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0',
+    ),
     # A page rather than a folder; messages put the file names after it.
     url='https://image-net.org/download-images: ',
     size='144 GiB',

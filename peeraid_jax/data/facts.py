@@ -45,6 +45,8 @@ class Source(NamedTuple):
     id_feature: TFDS's name of the feature that sorts into the original order.
     read_archives: reader of the archives, called as `read_archives(name,
       paths, split)`; yields (id, image, label) as in `archives`.
+    sha256: SHA-256 of the archives, in their order, in hexadecimal digits;
+      empty: none is published, and that of the first use is recorded.
   """
 
   shape: tuple[int, int, int]
@@ -64,6 +66,7 @@ class Source(NamedTuple):
   by_hand: bool = False
   id_feature: str = 'id'
   read_archives: Callable[..., Iterator[tuple[str, Any, int]]] | None = None
+  sha256: tuple[str, ...] = ()
 
 
 SOURCES: registry.Registry[Source] = registry.Registry('data set')
@@ -78,8 +81,9 @@ def register(name: str, source: Source, *, replace: bool = False) -> None:
     replace: allow a name that is taken.
 
   Raises:
-    ValueError: the name is taken or has other characters, or `source` says
-      neither how to load the data nor which archives to prepare them from.
+    ValueError: the name is taken or has other characters; `source` says
+      neither how to load the data nor which archives to prepare them from, or
+      has not one checksum for each archive.
   """
   if source.load is None and not (
     source.tfds and source.version and source.archives and source.read_archives
@@ -87,6 +91,11 @@ def register(name: str, source: Source, *, replace: bool = False) -> None:
     raise ValueError(
       f'data set {name!r} needs load=FUNCTION; or, to be prepared from '
       'archives, tfds, version, archives and read_archives'
+    )
+  if source.sha256 and len(source.sha256) != len(source.archives):
+    raise ValueError(
+      f'data set {name!r}: sha256 should have one checksum for each of '
+      f'{len(source.archives)} archives, or none; it has {len(source.sha256)}'
     )
   SOURCES.register(name, source, replace=replace)
 

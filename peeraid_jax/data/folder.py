@@ -3,17 +3,26 @@
 Either DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg ('val' and 'validation'
 work as well), or just DIR/CLASS/*.jpg: then a stratified fifth, the same one
 in every run, is the test set. Classes are numbered in the order of their
-names.
+names. Images of formats that are not read are refused; files that are no
+images are left out with a note.
 """
 
-import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
-from peeraid_jax.data import splits, stored
+from peeraid_jax.data import notes, splits, stored
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.tif', '.tiff')
+# Other images: a folder that has some would lose them silently.
+_REFUSED = (
+  '.apng', '.arw', '.avif', '.cr2', '.cr3', '.dcm', '.dds', '.dib', '.dng',
+  '.eps', '.exr', '.gif', '.hdr', '.heic', '.heif', '.icns', '.ico', '.j2k',
+  '.jfif', '.jp2', '.jpe', '.jpx', '.jxl', '.jxr', '.mpo', '.nef', '.nii',
+  '.orf', '.pbm', '.pcx', '.pfm', '.pgm', '.pnm', '.psd',
+  '.qoi', '.raw', '.svg', '.tga', '.xbm', '.xcf', '.xpm',
+)  # fmt: skip
 _TEST_NAMES = ('test', 'val', 'validation')
 _TEST_SHARE = 0.2
 
@@ -24,6 +33,8 @@ class Files:
   Args:
     paths: the files; row i is `paths[i]`.
   """
+
+  has_orientation = True
 
   def __init__(self, paths: list[pathlib.Path]):
     self._paths = paths
@@ -40,6 +51,12 @@ class Files:
     except OSError as error:
       raise ValueError(f'{path} cannot be read ({error})') from error
 
+  def names(self, rows: np.ndarray) -> Iterator[str]:
+    """Yields the names of files, with the folder that each one is in."""
+    for row in rows:
+      path = self._paths[row]
+      yield f'{path.parent.name}/{path.name}'
+
 
 def load(
   split: str,
@@ -53,7 +70,7 @@ def load(
 ) -> splits.Dataset:
   """Loads a folder of images; arguments, result and errors as `data.load`."""
   del options  # Of data sets that are prepared from archives.
-  files, rows, labels = find(split, os.path.expanduser(data_dir or ''))
+  files, rows, labels = find(split, data_dir or '')
   return stored.load(
     files,
     rows,
@@ -121,20 +138,38 @@ def _images(
     names: all classes.
 
   Raises:
-    ValueError: a sub-folder is not among the classes.
+    ValueError: a sub-folder is not among the classes, or has an image of a
+      format that is not read.
   """
-  paths, labels = [], []
+  paths, labels, others = [], [], []
   for folder in _subfolders(path):
     if folder.name not in names:
       raise ValueError(
         f'{folder}: there are no training images of class {folder.name!r}; '
         f'known: {", ".join(names[:20])}'
       )
-    files = sorted(
-      p for p in folder.rglob('*') if p.suffix.lower() in _SUFFIXES
-    )
+    files = []
+    for file in sorted(folder.rglob('*')):
+      ending = file.suffix.lower()
+      if ending in _SUFFIXES:
+        files.append(file)
+      elif file.name[0] == '.' or file.is_dir():
+        continue
+      elif ending in _REFUSED:
+        raise ValueError(
+          f'{file} is an image of a format that is not read ({ending}); save '
+          f'it as PNG or JPEG, or remove it. Known: {" ".join(_SUFFIXES)}'
+        )
+      else:
+        others.append(file)
     paths += files
     labels += [names.index(folder.name)] * len(files)
+  others += [p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES]
+  if others:
+    notes.say(
+      f'{path}: {len(others)} files are left out, which are no images in the '
+      f'folder of a class: {others[0]}' + (', ...' if others[1:] else '')
+    )
   return paths, np.array(labels, np.int32)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from peeraid_jax.data import facts
+from peeraid_jax.data import facts, index
 
 # How many records are read at once.
 _CHUNK = 4096
@@ -20,15 +20,16 @@ _CHUNK = 4096
 
 def default_dir() -> str:
   """Where TFDS looks for data: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-  return os.environ.get(
-    'TFDS_DATA_DIR', os.path.expanduser('~/tensorflow_datasets')
+  return os.path.expanduser(
+    os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
   )
 
 
 def folder_of(entry: facts.Source, data_dir: str) -> pathlib.Path | None:
   """Returns the folder of the newest prepared version, or None."""
+  # Folders of preparations that are under way begin with a letter.
   versions = sorted(
-    (pathlib.Path(data_dir) / entry.tfds).glob('*/dataset_info.json')
+    (pathlib.Path(data_dir) / entry.tfds).glob('[0-9]*/dataset_info.json')
   )
   return versions[-1].parent if versions else None
 
@@ -125,6 +126,9 @@ class Records:
     folder: the folder it reads, for error messages.
   """
 
+  # The published protocols decode these data sets without EXIF data.
+  has_orientation = False
+
   def __init__(self, data_source, folder: pathlib.Path):
     self._data_source, self._folder = data_source, folder
 
@@ -140,6 +144,11 @@ class Records:
       raise _damaged(self._folder, error) from error
     return content, f'record {row} in {self._folder}'
 
+  def names(self, rows: np.ndarray) -> tuple[str, ...]:
+    """Returns nothing: records are in another order in every copy."""
+    del rows
+    return ()
+
 
 def open_split(
   entry: facts.Source, split: str, data_dir: str
@@ -147,7 +156,7 @@ def open_split(
   """Opens a prepared split whose images stay on disk.
 
   Labels and ids are in the records, next to the images. The first call reads
-  all records for them and saves an index beside them, `peeraid_index_*.npz`.
+  all records for them, and `index` keeps what it found.
 
   Args:
     entry: record of the data set.
@@ -165,47 +174,19 @@ def open_split(
 
   folder = folder_of(entry, data_dir)
   _check_format(folder)
-  path = folder / f'peeraid_index_{split}.npz'
   try:
     data_source = _open(
       folder, entry, split, decoders={'image': tfds.decode.SkipDecoding()}
     )
-    index = _read_index(path, len(data_source))
-    if index is None:
+    found = index.read(folder, split, len(data_source))
+    if found is None:
       labels, ids = [], []
       for row, record in enumerate(_records(data_source)):
         labels.append(record['label'])
         ids.append(record.get(entry.id_feature, b'%09d' % row))
       order = np.argsort(np.array(ids), kind='stable')
-      index = order, np.array(labels, np.int32)[order]
-      _write_index(path, *index)
+      found = order, np.array(labels, np.int32)[order]
+      index.write(folder, split, *found)
   except Exception as error:  # As in `read`.
     raise _damaged(folder, error) from error
-  return Records(data_source, folder), *index
-
-
-def _read_index(
-  path: pathlib.Path, count: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-  """Returns the (order, labels) of an index; None if it has to be made anew."""
-  try:
-    with np.load(path) as arrays:
-      order, labels = arrays['order'], arrays['labels']
-  except Exception:  # Missing or damaged: NumPy raises many classes.
-    return None
-  fits = np.array_equal(np.sort(order), np.arange(count))
-  fits &= labels.shape == (count,)
-  return (order, labels) if fits else None
-
-
-def _write_index(
-  path: pathlib.Path, order: np.ndarray, labels: np.ndarray
-) -> None:
-  """Saves an index, whole or not at all; skips a read-only folder."""
-  # Several processes may write at the same time, each its own file.
-  temporary = path.with_name(f'{path.stem}.{os.getpid()}.npz')
-  try:
-    np.savez(temporary, order=order, labels=labels)
-    os.replace(temporary, path)
-  except OSError:
-    temporary.unlink(missing_ok=True)
+  return Records(data_source, folder), *found

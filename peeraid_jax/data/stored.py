@@ -8,21 +8,14 @@ the same images with the same crops.
 
 import contextlib
 import io
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-from peeraid_jax.data import splits
-
-_BILINEAR = Image.Resampling.BILINEAR
-# Inception's random crops: range of width / height, and the number of draws
-# before the middle of the image is taken instead.
-_ASPECTS = (3 / 4, 4 / 3)
-_DRAWS = 10
+from peeraid_jax.data import crops, decoding, splits
 
 
 class Source(Protocol):
@@ -31,8 +24,14 @@ class Source(Protocol):
   Not to be confused with `data.Source`, the record of a data set.
   """
 
+  # Whether cameras may have written the orientation into EXIF data.
+  has_orientation: bool
+
   def read(self, row: int) -> tuple[bytes, str]:
     """Returns an encoded image, and its name for error messages."""
+
+  def names(self, rows: np.ndarray) -> Iterable[str]:
+    """Returns names that stay when the data set moves; none if it has none."""
 
 
 class Crop(NamedTuple):
@@ -51,82 +50,32 @@ class Crop(NamedTuple):
   seed: tuple[int, ...]
 
 
-def decode(content: bytes, name: str) -> Image.Image:
-  """Decodes an image to RGB.
+def decode(content: bytes, name: str, *, orient: bool = False) -> Image.Image:
+  """Decodes an image to RGB, as `decoding.to_rgb` does.
 
   Args:
     content: the encoded image.
     name: name of the image, for the error message.
+    orient: turn the image as its EXIF data say.
 
   Raises:
-    ValueError: the content is damaged, or is no image; names it.
+    ValueError: the content is damaged, is no image, or is one of a kind that
+      is refused; names it.
   """
   try:
-    return Image.open(io.BytesIO(content)).convert('RGB')
+    return decoding.to_rgb(Image.open(io.BytesIO(content)), orient=orient)
+  except decoding.Refused as error:
+    raise ValueError(f'{name} {error}') from None
+  except Image.DecompressionBombError:
+    raise ValueError(
+      f'{name} has more pixels than the {2 * Image.MAX_IMAGE_PIXELS:,} that '
+      'are decoded; scale it down'
+    ) from None
   except Exception as error:  # Pillow's decoders raise many classes.
     raise ValueError(
       f'{name} does not decode ({type(error).__name__}: {str(error)[:200]}); '
       'replace that file, or remove it and start a new run'
     ) from error
-
-
-def centre_crop(
-  image: Image.Image, size: int, *, fraction: float
-) -> np.ndarray:
-  """Scales the shorter side and crops the middle.
-
-  Args:
-    image: image of any size; one of `size` x `size` is returned unchanged.
-    size: height and width of the result.
-    fraction: share of the scaled shorter side that the crop keeps; 0.875 is
-      224 of 256 pixels.
-
-  Returns:
-    uint8 [size, size, 3].
-  """
-  if image.size != (size, size):
-    scale = round(size / fraction) / min(image.size)
-    scaled = [max(round(side * scale), size) for side in image.size]
-    left, top = ((side - size) // 2 for side in scaled)
-    image = image.resize(scaled, _BILINEAR)
-    image = image.crop((left, top, left + size, top + size))
-  return np.asarray(image)
-
-
-def random_crop(
-  image: Image.Image,
-  size: int,
-  rng: np.random.Generator,
-  *,
-  area: tuple[float, float],
-) -> np.ndarray:
-  """Crops a part of random area and aspect, and resizes it.
-
-  Args:
-    image: image of any size.
-    size: height and width of the result.
-    rng: generator of the draws.
-    area: as in `Crop`.
-
-  Returns:
-    uint8 [size, size, 3].
-  """
-  width, height = image.size
-  for _ in range(_DRAWS):
-    pixels = rng.uniform(*area) * width * height
-    aspect = math.exp(rng.uniform(*map(math.log, _ASPECTS)))
-    w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
-    if 0 < w <= width and 0 < h <= height:
-      left = int(rng.integers(0, width - w + 1))
-      top = int(rng.integers(0, height - h + 1))
-      break
-  else:
-    # The image is very long: take as much of its middle as an aspect allows.
-    w = min(width, round(height * _ASPECTS[1]))
-    h = min(height, round(width / _ASPECTS[0]))
-    left, top = (width - w) // 2, (height - h) // 2
-  box = (left, top, left + w, top + h)
-  return np.asarray(image.resize((size, size), _BILINEAR, box=box))
 
 
 def available_cores() -> int:
@@ -146,7 +95,7 @@ class Stored:
     source: the encoded images.
     rows: int [N], rows of `source`.
     size: height and width in pixels.
-    fraction: as in `centre_crop`.
+    fraction: as in `crops.centre`.
     threads: number of threads that decode; 0: one per core.
   """
 
@@ -189,14 +138,31 @@ class Stored:
     images = np.concatenate(decoded or [np.empty(self.shape, np.uint8)])
     return images.astype(dtype or np.uint8, copy=False)
 
-  def _decode_row(
-    self, row: int, rng: np.random.Generator | None, area
+  def names(self) -> Iterable[str]:
+    """Returns the names of all images, as `Source.names` does."""
+    return self._source.names(self._rows)
+
+  def decode(
+    self, row: int, rng: np.random.Generator | None = None, area=None
   ) -> np.ndarray:
-    """Decodes an image; crops it at random if there is a generator."""
-    image = decode(*self._source.read(int(self._rows[row])))
+    """Decodes an image; crops it at random if there is a generator.
+
+    Args:
+      row: its place among these images.
+      rng: generator of the crop; None crops the middle.
+      area: as in `Crop`.
+
+    Returns:
+      uint8 [size, size, 3].
+
+    Raises:
+      ValueError: the image is damaged, or of a kind that is refused; names it.
+    """
+    content, name = self._source.read(int(self._rows[row]))
+    image = decode(content, name, orient=self._source.has_orientation)
     if rng is None:
-      return centre_crop(image, self._size, fraction=self._fraction)
-    return random_crop(image, self._size, rng, area=area)
+      return crops.centre(image, self._size, fraction=self._fraction)
+    return crops.random(image, self._size, rng, area=area)
 
   def batches(
     self,
@@ -234,7 +200,7 @@ class Stored:
         rng = None
         if crop is not None:
           rng = np.random.default_rng((*crop.seed, step, int(place)))
-        images[column] = self._decode_row(row, rng, crop and crop.area)
+        images[column] = self.decode(row, rng, crop and crop.area)
       return images
 
     dataset = grain.MapDataset.range(start, len(rows)).map(decode_batch)
@@ -262,7 +228,7 @@ def load(
     labels: int32 [N], labels of these rows.
     size: height and width in pixels.
     stream: leave the images on disk; False decodes all of them now.
-    fraction: as in `centre_crop`.
+    fraction: as in `crops.centre`.
     threads: as in `Stored`.
 
   Raises:

@@ -5,10 +5,15 @@ files written here are those that TFDS's builder of that name would write,
 except that CIFAR-100 has no coarse labels.
 """
 
+import contextlib
+import io
 import os
 import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
 
-from peeraid_jax.data import facts
+from peeraid_jax.data import checksums, facts, lock, notes, prepared
 
 
 def prepare(
@@ -47,7 +52,71 @@ def prepare(
       f'cannot write the prepared {name} into data.dir={data_dir}; name '
       'another folder with --config.data.dir=DIR'
     ) from None
-  _builder(name, entry, data_dir, paths).download_and_prepare()
+  folder = pathlib.Path(data_dir)
+  with lock.held(
+    folder / f'.peeraid_{entry.tfds}.lock', f'prepares {name} in {data_dir}'
+  ) as alone:
+    # While this process waited, another one may have prepared the data set.
+    if prepared.folder_of(entry, data_dir):
+      return
+    if paths is not None:
+      checksums.check(entry, paths, folder / entry.tfds, downloaded=False)
+    with _workspace(folder, entry, alone=alone) as workspace:
+      notes.say(f'preparing {name} in {data_dir}, which is done once')
+      builder = _builder(name, entry, folder, workspace, paths)
+      # Downloads stay if the preparation fails.
+      downloads = (folder if paths is None else workspace) / 'downloads'
+      # TFDS would print that the data set is in the workspace.
+      with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_dir=downloads)
+      _move(workspace, folder, entry)
+
+
+@contextlib.contextmanager
+def _workspace(
+  folder: pathlib.Path, entry: facts.Source, *, alone: bool
+) -> Iterator[pathlib.Path]:
+  """Context of a new folder to prepare a data set in.
+
+  Args:
+    folder: of prepared data sets; the new one is in it.
+    entry: record of the data set.
+    alone: no other process prepares this data set: folders that killed ones
+      have left are removed.
+  """
+  prefix = f'.peeraid_{entry.tfds}.preparing_'
+  if alone:
+    for left in folder.glob(f'{prefix}*'):
+      # Removes no folder that a link leads to.
+      shutil.rmtree(left, ignore_errors=True)
+  with tempfile.TemporaryDirectory(
+    prefix=prefix, dir=folder, ignore_cleanup_errors=True
+  ) as workspace:
+    yield pathlib.Path(workspace)
+
+
+def _move(
+  workspace: pathlib.Path, folder: pathlib.Path, entry: facts.Source
+) -> None:
+  """Moves a data set to where it is read, whole or not at all.
+
+  Raises:
+    FileExistsError: there is a folder of that name, which is incomplete.
+  """
+  (folder / entry.tfds).mkdir(exist_ok=True)
+  target = folder / entry.tfds / entry.version
+  try:
+    (workspace / entry.tfds / entry.version).rename(target)
+  except OSError:
+    # On a file system without locks, another process may have been faster.
+    if prepared.folder_of(entry, str(folder)):
+      return
+    if not target.exists():
+      raise
+    raise FileExistsError(
+      f'{target} is incomplete (it has no dataset_info.json): delete it, '
+      'then the data set is prepared again'
+    ) from None
 
 
 def _find_archives(
@@ -98,7 +167,8 @@ def _missing(
 def _builder(
   name: str,
   entry: facts.Source,
-  data_dir: str,
+  folder: pathlib.Path,
+  workspace: pathlib.Path,
   paths: list[pathlib.Path] | None,
 ):
   """Returns a TFDS builder that writes the examples of an archive reader.
@@ -106,7 +176,8 @@ def _builder(
   Args:
     name: name of the data set.
     entry: its record.
-    data_dir: folder of prepared data sets.
+    folder: of prepared data sets.
+    workspace: where to write it.
     paths: the archives; None downloads them.
   """
   import tensorflow_datasets as tfds
@@ -129,8 +200,7 @@ def _builder(
   def split_generators(self, dl_manager):
     files = paths
     if files is None:
-      urls = {a: entry.url + a for a in entry.archives}
-      files = _with_names(dl_manager.download(urls))
+      files = _download(dl_manager, entry, folder / entry.tfds)
     return {
       entry.test_split if s == 'test' else s: self._generate_examples(files, s)
       for s in ('train', 'test')
@@ -153,15 +223,43 @@ def _builder(
         '__module__': __name__,
       },
     )
-  return builder(data_dir=data_dir, file_format='array_record')
+  return builder(data_dir=workspace, file_format='array_record')
 
 
-def _with_names(downloads: dict[str, os.PathLike]) -> list[pathlib.Path]:
-  """Links downloads, which TFDS names by hashes, to their own file names."""
-  paths = []
+def _download(
+  dl_manager, entry: facts.Source, folder: pathlib.Path
+) -> list[pathlib.Path]:
+  """Downloads the archives of a data set, under their own file names.
+
+  Args:
+    dl_manager: of TFDS, which keeps downloads and names them by hashes.
+    entry: record of the data set.
+    folder: of the data set, in which checksums are recorded.
+
+  Raises:
+    OSError: they cannot be downloaded, or TFDS knows other checksums.
+    ValueError: they are others than those that are published.
+  """
+  urls = {a: entry.url + a for a in entry.archives}
+  try:
+    downloads = dl_manager.download(urls)
+  except Exception as error:  # TFDS, requests and urllib3 raise many classes.
+    raise OSError(
+      f'{" and ".join(urls.values())} cannot be downloaded '
+      f'({type(error).__name__}: {str(error)[:300]})'
+    ) from error
+  links = []
   for name, path in downloads.items():
     link = pathlib.Path(path).parent / name
-    if not link.exists():
-      os.link(path, link)
-    paths.append(link)
-  return paths
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    links.append(link)
+  try:
+    checksums.check(entry, links, folder, downloaded=True)
+  except ValueError:
+    # Otherwise the next download would take them again.
+    for path in [*downloads.values(), *links]:
+      for file in (path, f'{path}.INFO'):
+        pathlib.Path(file).unlink(missing_ok=True)
+    raise
+  return links

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from peeraid_jax import attacks as attacks_lib
+from peeraid_jax import checks
+from peeraid_jax import images as images_lib
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.data import batches
 from peeraid_jax.runtime import parallel, processes
@@ -64,7 +65,7 @@ def summary(outcomes: Mapping[str, np.ndarray]) -> dict[str, dict]:
 
 
 def _is_correct(net, images, labels):
-  return jnp.argmax(net.eval(images).logits, axis=-1) == labels
+  return images_lib.predicted(net.eval(images).logits) == labels
 
 
 class _Evaluator:
@@ -96,6 +97,7 @@ class _Evaluator:
     tick: Tick | None = None,
   ) -> Outcomes:
     """Evaluates networks; see `make_evaluate`."""
+    images_lib.check_labels(data.labels, count=len(data.images))
     tick = tick or (lambda role, attack, done, total: None)
     outcomes = Outcomes({role: {} for role in attacks}, {})
     white_box = [(role, name) for role in attacks for name in attacks[role]]
@@ -132,15 +134,19 @@ class _Evaluator:
     correct = {role: np.zeros(len(data.labels), bool) for role in targets}
     # Each process evaluates its own part of the examples.
     own_rows = processes.mine(len(data.labels)).astype(np.int32)
-    done = 0
-    for examples in self._padded_batches(data, own_rows):
-      tick(source, attack, done, len(own_rows))
-      attacked = self._compiled(attack)(nets[source], examples)
-      rows = own_rows[done : done + examples.position.size]
-      for role in targets:
-        hits = self._is_correct(nets[role], attacked, examples.labels)
-        correct[role][rows] = np.asarray(hits).reshape(-1)[: len(rows)]
-      done += examples.position.size
+
+    def evaluate_own():
+      done = 0
+      for examples in self._padded_batches(data, own_rows):
+        tick(source, attack, done, len(own_rows))
+        attacked = self._compiled(attack)(nets[source], examples)
+        rows = own_rows[done : done + examples.position.size]
+        for role in targets:
+          hits = self._is_correct(nets[role], attacked, examples.labels)
+          correct[role][rows] = np.asarray(hits).reshape(-1)[: len(rows)]
+        done += examples.position.size
+
+    processes.together(evaluate_own)
     return {role: processes.share(hits) for role, hits in correct.items()}
 
   def _padded_batches(self, data, rows) -> Iterator[batches.Streamed]:
@@ -203,7 +209,11 @@ def make_evaluate(
     names of attacks; `transfer`, a sequence of `Transfer`; and `tick(role,
     attack, done, total)`, called before every batch with counts of this
     process's examples.
+
+  Raises:
+    ValueError: a setting that no attack can work with.
   """
+  batch_size = checks.whole('batch_size', batch_size)
   attack_named = functools.partial(
     attacks_lib.named,
     restarts=restarts,

@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,6 @@ import tqdm
 from peeraid_jax import autoattack
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.runtime import interrupts, processes, progress
-from peeraid_jax.runtime import results as results_lib
 
 # Seconds between two lines of the same attack, without a terminal.
 _SECONDS_BETWEEN_LINES = 30
@@ -153,7 +152,7 @@ def _logits_fns(config, net: nets_lib.Net) -> dict[str, Any]:
 
 
 def _attack(
-  config, workdir, role, net, name, data, source, signals
+  config, workdir, role, net, name, data, subset, source, signals
 ) -> dict[str, Any]:
   """Runs one attack on one network; returns the report of all points."""
   settings = _settings(config, name)
@@ -164,6 +163,9 @@ def _attack(
     'seed': config.seed,
     'dtype': config.dtype,
   }
+  if subset == 'stratified':
+    # Not among the settings of earlier versions, whose states stay usable.
+    identity['subset'] = subset
   own_rows = processes.mine(len(data.labels))
   own_points = data.take(own_rows)
   if jax.process_count() > 1:
@@ -174,9 +176,12 @@ def _attack(
     signals.check()
     bar.show(status)
 
-  try:
-    report = autoattack.run(
-      images=np.asarray(own_points.images),
+  def attack_own():
+    with interrupts.raising():
+      # Decoding may take long.
+      images = np.asarray(own_points.images)
+    return autoattack.run(
+      images=images,
       labels=own_points.labels,
       batch_size=config.eval.batch_size,
       key=jax.random.key(config.seed),
@@ -185,6 +190,9 @@ def _attack(
       **_logits_fns(config, net),
       **settings,
     )
+
+  try:
+    report = processes.together(attack_own)
   finally:
     bar.close()
   content = report.to_json()
@@ -201,9 +209,10 @@ def evaluate(
   nets: dict[str, nets_lib.Net],
   sources: dict[str, dict],
   data,
+  subset: str,
   names: Sequence[str],
   signals: interrupts.Interrupts,
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, list[str]]]]:
+) -> Iterator[tuple[str, str, dict[str, Any], list[str]]]:
   """Runs AutoAttack, or single attacks of it, on the networks of a run.
 
   Each process attacks its part of the points. An evaluation that was stopped
@@ -214,38 +223,23 @@ def evaluate(
     workdir: work directory of the run.
     nets: role -> network.
     sources: role -> the checkpoint that the network comes from, as JSON.
-    data: the `Dataset` of points.
+    data: the `Dataset` of points, at least one for each process.
+    subset: which part of the test set they are: 'all', 'first' or
+      'stratified'.
     names: attacks to run, of `attacks.CASCADE`.
     signals: checked before every batch.
 
-  Returns:
-    (reports, outcomes). Reports: role -> attack -> report as JSON, with the
-    provenance. Outcomes: role -> attack -> outcome of each point, which
-    reports leave out.
+  Yields:
+    (role, attack, report as JSON, outcome of each point), as soon as an attack
+    on a network has ended.
 
   Raises:
-    ValueError: there are fewer points than processes.
     interrupts.Interrupted: a signal arrived; the state is saved.
   """
-  if names and len(data.labels) < jax.process_count():
-    raise ValueError(
-      f'config.eval.examples={len(data.labels)} should be at least the number '
-      f'of processes, {jax.process_count()}'
-    )
-  reports: dict[str, dict[str, Any]] = {}
-  outcomes: dict[str, dict[str, list[str]]] = {}
   for role, net in nets.items():
     for name in names:
-      content = _attack(
-        config, workdir, role, net, name, data, sources[role], signals
+      report = _attack(
+        config, workdir, role, net, name, data, subset, sources[role], signals
       )
-      outcomes.setdefault(role, {})[name] = content.pop('outcome')
-      reports.setdefault(role, {})[name] = {
-        **content,
-        'n': len(data.labels),
-        'source': sources[role],
-        'commit': results_lib.commit(),
-        'device': results_lib.device(),
-        'versions': results_lib.versions(),
-      }
-  return reports, outcomes
+      outcome = report.pop('outcome')
+      yield role, name, report, outcome

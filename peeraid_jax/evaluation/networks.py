@@ -7,13 +7,7 @@ import ml_collections
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.training import checkpoint, torch_files
 
-# Role -> the checkpoint with the best selection score for this role.
-_BEST_CHECKPOINT = {
-  'student': 'best',
-  'student_swa': 'best_swa',
-  'peer': 'best',
-  'teacher': 'best',
-}
+_ROLES = ('student', 'student_swa', 'peer', 'teacher')
 
 
 def restore(
@@ -22,7 +16,8 @@ def restore(
   """Restores the networks of a run.
 
   With `config.eval.checkpoint` 'best', each network comes from the checkpoint
-  that is best for it; with 'latest', all come from the latest one. Without
+  that is best for it; with 'latest', all come from the latest one. One that is
+  damaged or gone is replaced by another, which the description says. Without
   any checkpoint, the PyTorch file that the config names is the student.
 
   Args:
@@ -37,22 +32,26 @@ def restore(
   Raises:
     FileNotFoundError: the run has no checkpoint.
   """
-  restored: dict[str, tuple[Any, dict]] = {}
+  restored: dict[str, checkpoint.Restored | None] = {}
   networks, teachers = {}, {}
-  for role, which in _BEST_CHECKPOINT.items():
-    if config.eval.checkpoint == 'latest':
-      which = 'latest'
-    if checkpoint.latest_step(workdir, which=which) is None:
+  for role in _ROLES:
+    if role == 'student_swa' and not config.swa.enabled:
       continue
+    which = checkpoint.which_of(role, config.eval.checkpoint)
     if which not in restored:
-      restored[which] = checkpoint.restore_with_meta(workdir, which=which)
-    state, meta = restored[which]
+      restored[which] = checkpoint.restore_or_other(workdir, which)
+    found = restored[which]
+    if found is None:
+      continue
+    state, meta, taken = found
     # Before the first epoch of averaging, the average is not a network yet.
     if role == 'student_swa' and not int(state.swa_count):
       continue
     if role in state.nets:
-      source = {'checkpoint': which, 'step': int(state.step)}
-      if which in meta['best']:
+      source = {'checkpoint': taken, 'step': int(state.step)}
+      if taken != which:
+        source['warning'] = f'in place of {which!r}, which is damaged or gone'
+      elif which in meta['best']:
         best = meta['best'][which]
         source |= {'epoch': best['epoch'], 'selection_score': best['score']}
       networks[role] = (state.nets[role], source)

@@ -1,7 +1,7 @@
 """Parts of results.json: the config, and what earlier evaluations measured.
 
-A run may be evaluated several times, each time by other attacks. Results of
-the same networks accumulate in one file.
+A run may be evaluated several times: by other attacks, on other images, after
+more training. All of it accumulates in one file; see `entries`.
 """
 
 import functools
@@ -10,7 +10,10 @@ import os
 import pathlib
 from typing import Any
 
+import jax
+
 from peeraid_jax import config as config_lib
+from peeraid_jax.evaluation import entries
 from peeraid_jax.runtime import progress
 from peeraid_jax.runtime import results as results_lib
 
@@ -34,70 +37,77 @@ def portable_config(config) -> dict[str, Any]:
   return stored
 
 
-def earlier(workdir: pathlib.Path, sources: dict[str, dict]) -> dict[str, Any]:
-  """Returns the earlier results of a run if they are of the same networks.
+def earlier(workdir) -> dict[str, Any]:
+  """Returns what earlier evaluations of a run wrote.
+
+  A damaged file is renamed, so that nothing in it is overwritten, and the user
+  is told. Only process 0 reads and renames, as only it writes.
 
   Args:
     workdir: work directory of the run.
-    sources: role -> the checkpoint of its network, of this evaluation.
 
   Returns:
-    The content of `results.json`. Empty if there is none, if its networks
-    come from other checkpoints, or if it is damaged (with a warning).
+    The content of `results.json`; empty if there is none, or a damaged one.
+
+  Raises:
+    OSError: a damaged file cannot be renamed.
   """
-  try:
-    content = results_lib.read(workdir)
-    if content is None:
-      return {}
-    # A round trip through JSON, because that turns tuples into lists.
-    same = content['selection']['roles'] == json.loads(json.dumps(sources))
-  except (ValueError, TypeError, KeyError) as error:
-    progress.say(
-      f'warning: the earlier {workdir / "results.json"} cannot be used '
-      f'({type(error).__name__}: {error}); it will be replaced'
-    )
+  if jax.process_index():
     return {}
-  return content if same else {}
+  try:
+    return results_lib.read(workdir) or {}
+  except ValueError as error:
+    path = pathlib.Path(workdir) / 'results.json'
+    aside = results_lib.set_aside(path)
+    progress.say(f'warning: {error}. It is kept as {aside}')
+    return {}
 
 
-def joined(
+def described(
   earlier_content: dict[str, Any],
   content: dict[str, Any],
   *,
-  replaces_accuracies: bool,
-  autoattack: dict[str, dict[str, Any]],
-  obfuscation: dict[str, Any],
-  corruptions: dict[str, Any],
+  measures_accuracies: bool,
 ) -> dict[str, Any]:
-  """Joins the results of this evaluation with earlier ones.
+  """Returns what the file says of the run, besides its measurements.
 
   Args:
-    earlier_content: results of the same networks, as `earlier` returns them.
-    content: results of this evaluation, without the parts below.
-    replaces_accuracies: True if this evaluation measured the accuracies of
-      each role. Otherwise the earlier ones stay, with their provenance, and
-      only 'transfer' is added to.
-    autoattack: role -> attack -> report; added to the earlier ones.
-    obfuscation: role -> its checks; added to the earlier ones.
-    corruptions: role -> its accuracies; added to the earlier ones.
-
-  Returns:
-    The new content of `results.json`.
+    earlier_content: of results.json.
+    content: config, commit and so on, of this evaluation.
+    measures_accuracies: whether this evaluation measures those in 'roles'. If
+      not, and if the networks are those of the earlier evaluation, the file
+      keeps what it says of that one.
   """
-  if earlier_content and not replaces_accuracies:
-    content = {
-      **earlier_content,
-      'transfer': earlier_content['transfer'] | content['transfer'],
+  roles = earlier_content.get('selection', {}).get('roles')
+  if roles == _as_json(content['selection']['roles']) and (
+    not measures_accuracies
+  ):
+    return {
+      key: value
+      for key, value in earlier_content.items()
+      if key not in ('evaluations', 'roles', *entries.KINDS)
     }
-  reports = {
-    role: dict(by_attack)
-    for role, by_attack in earlier_content.get('autoattack', {}).items()
-  }
-  for role, by_attack in autoattack.items():
-    reports.setdefault(role, {}).update(by_attack)
+  return content
+
+
+def joined(
+  content: dict[str, Any], measured: list[entries.Entry]
+) -> dict[str, Any]:
+  """Returns the content of results.json.
+
+  Args:
+    content: what it says of the run; 'selection' names the checkpoints that
+      'roles' and the parts after it are of.
+    measured: entries of all evaluations so far.
+  """
+  sources = _as_json(content['selection']['roles'])
   return {
     **content,
-    'autoattack': reports,
-    'obfuscation': earlier_content.get('obfuscation', {}) | obfuscation,
-    'corruptions': earlier_content.get('corruptions', {}) | corruptions,
+    **entries.summary(measured, sources),
+    'evaluations': measured,
   }
+
+
+def _as_json(value):
+  """Returns a value as JSON holds it: lists for tuples."""
+  return json.loads(json.dumps(value))

@@ -6,7 +6,7 @@ python -m peeraid_jax.export --workdir=DIR [--role=student]
 
 from absl import app, flags
 
-from peeraid_jax.runtime import command
+from peeraid_jax.runtime import command, output, paths, terminal
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Work directory of the run.')
 _ROLE = flags.DEFINE_string(
@@ -45,17 +45,19 @@ def main(argv: list[str]) -> None:
     from peeraid_jax.export import network
 
     network.export(
-      _WORKDIR.value,
+      paths.checked(_WORKDIR.value, '--workdir'),
       role=_ROLE.value,
       format_name=_FORMAT.value,
-      output=_OUTPUT.value or '',
+      output=paths.checked(_OUTPUT.value or '', '--output'),
       which=_CHECKPOINT.value,
       images=_IMAGES.value,
-      data_dir=_DATA_DIR.value,
+      data_dir=paths.checked(_DATA_DIR.value, '--data_dir'),
     )
 
   command.run_command(export, workdir=_WORKDIR.value, unexpected=argv[1:])
 
 
 if __name__ == '__main__':
+  terminal.prepare()
+  output.protect()
   app.run(main)

@@ -4,10 +4,11 @@ import json
 from typing import Any, NamedTuple
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import nets
+from peeraid_jax import models, nets
 from peeraid_jax.config import dataset
+from peeraid_jax.evaluation import earlier_files, entries
 from peeraid_jax.export import formats
-from peeraid_jax.runtime import results
+from peeraid_jax.runtime import progress, results
 
 
 class Exported(NamedTuple):
@@ -24,6 +25,7 @@ class Exported(NamedTuple):
     compared: number of images on which the file was compared with the network.
     difference: the largest absolute difference of a logit on these images;
       None if there were none.
+    class_names: in the order of the logits; numbers if they are unknown.
   """
 
   role: str
@@ -35,6 +37,7 @@ class Exported(NamedTuple):
   digest: str
   compared: int
   difference: float | None
+  class_names: tuple[str, ...]
 
   @property
   def config_role(self) -> str:
@@ -45,34 +48,39 @@ class Exported(NamedTuple):
     return self.role.removesuffix('_swa')
 
 
-def _read_results(workdir, exported: Exported) -> dict[str, Any] | None:
-  """Returns the run's results if they were measured on the exported weights.
-
-  A teacher has the same weights in every checkpoint.
-  """
-  content = results.read(workdir)
-  if content is None:
-    return None
-  measured = content['selection']['roles'].get(exported.role)
-  if measured == exported.source or exported.role == 'teacher':
-    return content
-  return None
-
-
-def _accuracy_rows(content: dict[str, Any], role: str) -> list[str]:
-  """Returns the rows of the table: attack, accuracy, number of images."""
-  rows = [
-    f'| {attack} | {100 * value["accuracy"]:.2f} % | {value["n"]} |'
-    for attack, value in content['roles'].get(role, {}).items()
+def _measured(workdir, exported: Exported) -> list[entries.Entry]:
+  """Returns what was measured on the exported weights, under attacks."""
+  return [
+    entry
+    for entry in earlier_files.entries_of(_read_results(workdir))
+    if entry['role'] == exported.role
+    and entry['kind'] in ('attack', 'autoattack')
+    and entries.own_source(entry) == exported.source
   ]
-  for attack, value in content.get('autoattack', {}).get(role, {}).items():
-    rows.append(
-      f'| {attack} ({value["settings"]["version"]}) | '
-      f'{100 * value["robust_accuracy"]:.2f} % | {value["n"]} |'
-    )
+
+
+def _read_results(workdir) -> dict[str, Any]:
+  """Returns the run's results; none, with a warning, if they are damaged."""
+  try:
+    return results.read(workdir) or {}
+  except ValueError as error:
+    progress.say(f'warning: {error}. The model card leaves its accuracies out')
+    return {}
+
+
+def _accuracy_rows(measured: list[entries.Entry]) -> list[str]:
+  """Returns the rows of the table: attack, accuracy, number of images."""
+  rows = []
+  for entry in measured:
+    label, result = entries.label(entry, measured), entry['result']
+    accuracy = result.get('accuracy', result.get('robust_accuracy'))
+    if entry['kind'] == 'autoattack':
+      label += f' ({result["settings"]["version"]})'
+    subset = entries.SUBSETS.get(entry['subset'], '')
+    rows.append(f'| {label} | {100 * accuracy:.2f} % | {entry["n"]}{subset} |')
     rows += [
       f'| - flag: {flag} | {reason} | |'
-      for flag, reason in value['flags'].items()
+      for flag, reason in result.get('flags', {}).items()
     ]
   return rows
 
@@ -87,9 +95,8 @@ def _threat_model(config) -> str:
 
 
 def _accuracy_section(config, workdir, exported: Exported) -> list[str]:
-  content = _read_results(workdir, exported)
-  rows = [] if content is None else _accuracy_rows(content, exported.role)
-  if content is None or not rows:
+  measured = _measured(workdir, exported)
+  if not measured:
     return [
       'Not measured. `python -m peeraid_jax.main --mode=evaluate` on its work '
       'directory does so; then export it again.'
@@ -98,27 +105,42 @@ def _accuracy_section(config, workdir, exported: Exported) -> list[str]:
     'test': 'the test set itself, as the authors of the method did: its '
     'accuracies are somewhat too high',
     'validation': 'held-out training images',
-  }[content['selection']['on']]
+  }[config.eval.select_on]
+  devices, commits = (
+    ' and '.join(dict.fromkeys(entry[field] or 'unknown' for entry in measured))
+    for field in ('device', 'commit')
+  )
   return [
     f'On the test set of {config.data.name}; {_threat_model(config)}.',
     '',
     '| attack | accuracy | images |',
     '| --- | ---: | ---: |',
-    *rows,
+    *_accuracy_rows(measured),
     '',
     f'The checkpoint was chosen on {selection_set}. Measured on '
-    f'{content["device"]}, commit {content["commit"]}. PGD and CW are upper '
+    f'{devices}, commit {commits}. PGD and CW are upper '
     'bounds of the robust accuracy; AutoAttack is the tighter one. Nothing is '
     'known of other attacks, norms, radii and data.',
   ]
+
+
+def _training_images(config) -> str:
+  """Says which images the run trained on."""
+  count, held_out = config.data.train_examples, config.data.validation_examples
+  text = f'{count or "all"} training images'
+  if config.eval.select_on != 'validation':
+    return text
+  left = '' if count else ' that were left'
+  return (
+    f'{text}{left}, after {held_out} had been held out to choose the checkpoint'
+  )
 
 
 def _training_section(config, exported: Exported) -> list[str]:
   options = json.dumps(config.method.kwargs.to_dict(), sort_keys=True)
   lines = [
     f'- method: {config.method.name} ({options})',
-    f'- data: {config.data.name}, '
-    f'{config.data.train_examples or "all"} training images',
+    f'- data: {config.data.name}, {_training_images(config)}',
     f'- {config.train.epochs} epochs, batches of {config.train.batch_size}, '
     f'seed {config.seed}',
     f'- trained against: {_threat_model(config)}, {config.attack.steps} steps '
@@ -131,13 +153,24 @@ def _training_section(config, exported: Exported) -> list[str]:
   return lines
 
 
+def _classes(names: tuple[str, ...]) -> list[str]:
+  """Names the classes in the order of the logits."""
+  if names == tuple(map(str, range(len(names)))):
+    return [f'Classes are numbered from 0 to {len(names) - 1}.']
+  listed = json.dumps(names, ensure_ascii=False)
+  return ['Classes, in the order of the logits:', '', '```json', listed, '```']
+
+
 def _use_section(config, exported: Exported) -> list[str]:
   settings = config_lib.network(config, exported.config_role)
-  normalised = ''
-  if settings.normalization != 'none':
-    normalised = f', normalised by {settings.normalization} (mean / std)'
+  before = inside = ''
+  constants = models.normalization_of(settings.normalization)
+  if constants is not None:
+    numbers = f'mean {constants[0]} and standard deviation {constants[1]}'
+    before = f', normalised by {settings.normalization} ({numbers})'
+    inside = f', which it normalises by {settings.normalization} ({numbers})'
   images = exported.file_format.images.format(
-    normalization=normalised, architecture=settings.architecture
+    normalization=before, inside=inside, architecture=settings.architecture
   )
   logits = f'logits [N, {dataset.facts_of(config.data).num_classes}]'
   if settings.temperature != 1:
@@ -152,6 +185,10 @@ def _use_section(config, exported: Exported) -> list[str]:
     )
   return [
     f'It takes images {images}, and returns {logits}.',
+    '',
+    dataset.preprocessing(config.data),
+    '',
+    *_classes(exported.class_names),
     '',
     '```python',
     exported.file_format.usage.format(name=exported.file_name),

@@ -5,6 +5,7 @@ and safetensors files hold parameters under the names that PyTorch's
 repositories give them: they work for the networks of these.
 """
 
+import contextlib
 import functools
 import importlib
 import pathlib
@@ -30,9 +31,11 @@ class Format(NamedTuple):
     write: (network, [H, W, C] of an image, path) -> None.
     read: (path, network) -> (images float32 [N, H, W, C] in [0, 1] -> logits
       [N, num_classes]).
-    usage: Python code that uses a file; '{name}' stands for the file's name.
-    images: which images a file takes, for the model card; '{normalization}'
-      and '{architecture}' stand for those of the network.
+    usage: Python code that uses a file; '{name!r}' stands for the file's name.
+    images: which images a file takes, for the model card; '{architecture}'
+      stands for that of the network, and one of '{normalization}' and
+      '{inside}' for its normalization, which is done before the file is used,
+      or by the file.
     needs_torch_layout: files hold parameters under their names in PyTorch.
   """
 
@@ -83,11 +86,24 @@ def _float32(net: nets.Net) -> Callable:
 def _write_stablehlo(net, shape, path) -> None:
   (batch,) = jax.export.symbolic_shape('batch')
   images = jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
-  exported = jax.export.export(
-    jax.jit(_float32(net)),
-    platforms=('cpu', 'cuda', 'tpu'),
-  )(images)
+  with _without_source_files():
+    exported = jax.export.export(
+      jax.jit(_float32(net)),
+      platforms=('cpu', 'cuda', 'tpu'),
+    )(images)
   path.write_bytes(exported.serialize())
+
+
+@contextlib.contextmanager
+def _without_source_files():
+  """Keeps the paths of Python files out of programs that are lowered."""
+  name = 'jax_traceback_in_locations_limit'
+  before = getattr(jax.config, name)
+  jax.config.update(name, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(name, before)
 
 
 def _read_stablehlo(path, net):
@@ -158,9 +174,10 @@ _FORMATS = (
     read=_read_stablehlo,
     usage="""from jax import export
 
-network = export.deserialize(bytearray(open('{name}', 'rb').read()))
+network = export.deserialize(bytearray(open({name!r}, 'rb').read()))
 logits = network.call(images)""",
-    images='float32 [N, H, W, C] in [0, 1]; any N; on CPU, CUDA and TPU',
+    images='float32 [N, H, W, C] in [0, 1]{inside}; any N; on CPU, CUDA and '
+    'TPU',
     needs_torch_layout=False,
   ),
   Format(
@@ -172,9 +189,9 @@ logits = network.call(images)""",
     read=_read_onnx,
     usage="""import onnxruntime
 
-session = onnxruntime.InferenceSession('{name}')
+session = onnxruntime.InferenceSession({name!r})
 (logits,) = session.run(['logits'], {{'images': images}})""",
-    images='float32 [N, H, W, C] in [0, 1]; any N',
+    images='float32 [N, H, W, C] in [0, 1]{inside}; any N',
     needs_torch_layout=False,
   ),
   Format(
@@ -186,7 +203,7 @@ session = onnxruntime.InferenceSession('{name}')
     read=_read_torch,
     usage="""from safetensors.torch import load_file
 
-model.load_state_dict(load_file('{name}'))""",
+model.load_state_dict(load_file({name!r}))""",
     images=_TORCH_IMAGES,
     needs_torch_layout=True,
   ),
@@ -199,7 +216,7 @@ model.load_state_dict(load_file('{name}'))""",
     read=_read_torch,
     usage="""import torch
 
-model.load_state_dict(torch.load('{name}', weights_only=True))""",
+model.load_state_dict(torch.load({name!r}, weights_only=True))""",
     images=_TORCH_IMAGES,
     needs_torch_layout=True,
   ),

@@ -7,11 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import files
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.config import dataset
 from peeraid_jax.evaluation import networks
 from peeraid_jax.export import card, formats
-from peeraid_jax.runtime import files, progress
+from peeraid_jax.runtime import progress
 from peeraid_jax.runtime import workdir as workdir_lib
 
 
@@ -155,7 +156,7 @@ def export(
   net, source, teachers = _restore(config, workdir, role, file_format)
   examples = None
   if images:
-    examples, _ = dataset.test_images(config, images, data_dir=data_dir)
+    examples, _, _ = dataset.test_images(config, images, data_dir=data_dir)
   path = _output_path(output, workdir, role, file_format)
   digest, difference = _write(
     file_format, net, path, dataset.facts_of(config.data).shape, examples
@@ -173,6 +174,7 @@ def export(
       digest=digest,
       compared=0 if examples is None else len(examples),
       difference=difference,
+      class_names=dataset.class_names(config.data, data_dir=data_dir),
     ),
   )
   card_path = path.with_name(f'{path.name}.md')

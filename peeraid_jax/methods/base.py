@@ -5,6 +5,7 @@ configs and teachers need to know about it.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -228,11 +229,13 @@ def check_weights(**weights: float) -> None:
   """Checks hyperparameters that multiply a term of a loss.
 
   Raises:
-    ValueError: one is negative.
+    ValueError: one is negative, infinite or not a number.
   """
   for name, value in weights.items():
-    if not value >= 0:
-      raise ValueError(f'method.kwargs.{name}={value} should be at least 0')
+    if not 0 <= value < math.inf:
+      raise ValueError(
+        f'method.kwargs.{name}={value} should be at least 0, and finite'
+      )
 
 
 def check_shares(**shares: float) -> None:
@@ -250,11 +253,13 @@ def check_temperatures(**temperatures: float) -> None:
   """Checks hyperparameters that divide logits.
 
   Raises:
-    ValueError: one is not positive.
+    ValueError: one is not positive, infinite or not a number.
   """
   for name, value in temperatures.items():
-    if not value > 0:
-      raise ValueError(f'method.kwargs.{name}={value} should be above 0')
+    if not 0 < value < math.inf:
+      raise ValueError(
+        f'method.kwargs.{name}={value} should be above 0, and finite'
+      )
 
 
 def check_choice(name: str, value: str, choices) -> None:

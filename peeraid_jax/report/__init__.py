@@ -52,12 +52,13 @@ def make(
   if size < 3 or size % 2 == 0:
     raise ValueError(f'--size={size} should be odd, and at least 3')
   opened_runs = runs.open_all([workdir, *compare], role)
-  test_examples = runs.test_examples(opened_runs[0], examples, data_dir)
+  test_examples, subset = runs.test_examples(opened_runs[0], examples, data_dir)
   folder = pathlib.Path(output or pathlib.Path(workdir) / 'report')
   folder.mkdir(parents=True, exist_ok=True)
   data = sections.ReportData(
     opened_runs,
     test_examples,
+    subset,
     store.Store(folder / 'measured', results.commit()),
     landscape_size=size,
   )

@@ -6,7 +6,7 @@ python -m peeraid_jax.report --workdir=DIR [--compare=OTHER ...]
 
 from absl import app, flags
 
-from peeraid_jax.runtime import command
+from peeraid_jax.runtime import command, output, paths, terminal
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Work directory of the run.')
 _COMPARE = flags.DEFINE_multi_string(
@@ -46,13 +46,16 @@ def main(argv: list[str]) -> None:
     from peeraid_jax import report
 
     report.make(
-      _WORKDIR.value,
-      [*_COMPARE.value, *positional],
+      paths.checked(_WORKDIR.value, '--workdir'),
+      [
+        paths.checked(other, '--compare')
+        for other in (*_COMPARE.value, *positional)
+      ],
       role=_ROLE.value,
-      output=_OUTPUT.value,
+      output=paths.checked(_OUTPUT.value, '--output'),
       examples=_EXAMPLES.value,
       size=_SIZE.value,
-      data_dir=_DATA_DIR.value,
+      data_dir=paths.checked(_DATA_DIR.value, '--data_dir'),
     )
 
   command.run_command(
@@ -63,4 +66,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
+  terminal.prepare()
+  output.protect()
   app.run(main)

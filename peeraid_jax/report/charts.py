@@ -37,16 +37,16 @@ def curves(
     vertical_line: (x, label) of a dotted vertical line.
   """
   axes = fig.subplots()
+  lines = {}
   for index, (label, (xs, ys)) in enumerate(values.items()):
     marker = theme.MARKERS[index % len(theme.MARKERS)]
-    axes.plot(
+    lines[label] = axes.plot(
       xs,
       ys,
-      label=label,
       color=theme.COLORS[index % len(theme.COLORS)],
       linestyle=theme.STYLES[index % len(theme.STYLES)],
       marker=marker if len(xs) <= _MOST_MARKERS else None,
-    )
+    )[0]
   if vertical_line is not None:
     position, label = vertical_line
     axes.axvline(position, color='0.5', linewidth=1, linestyle=':')
@@ -67,7 +67,8 @@ def curves(
     y += ' [%]'
   axes.set_xlabel(x)
   axes.set_ylabel(y)
-  _legend(fig, len(values))
+  # With labels of its own, a legend also shows those that begin with '_'.
+  _legend(fig, len(values), handles=[*lines.values()], labels=[*lines])
 
 
 def _percent_axis(axis) -> None:
@@ -76,10 +77,11 @@ def _percent_axis(axis) -> None:
   axis.set_major_formatter(ticker.PercentFormatter(1, symbol=''))
 
 
-def _legend(fig: figure.Figure, count: int) -> None:
+def _legend(fig: figure.Figure, count: int, **entries) -> None:
   """Puts a legend of `count` entries above the axes, where it hides nothing."""
   if count:
-    fig.legend(loc='outside upper center', ncols=1 if count < 3 else 2)
+    ncols = 1 if count < 3 else 2
+    fig.legend(loc='outside upper center', ncols=ncols, **entries)
 
 
 def outcomes(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peeraid_jax.evaluation import obfuscation
+from peeraid_jax.evaluation import entries, obfuscation
 from peeraid_jax.report import measure, sections, text
 
 # Number of images that the checks measure on, if the run's result file has no
@@ -16,7 +16,7 @@ def _measure(data: sections.ReportData, count: int) -> dict[str, Any]:
   Returns:
     Check -> verdict, as of `obfuscation.judge`.
   """
-  run, examples = data.first, data.first_examples(count)
+  run, examples = data.first, data.some_examples(count)
 
   def measure_accuracies():
     return obfuscation.measure(
@@ -54,9 +54,14 @@ def table(data: sections.ReportData) -> dict[str, Any]:
     'accuracies': what the check compares, as text, 'why': its reasoning}}.
   """
   run = data.first
-  checks = run.results.get('obfuscation', {}).get(run.role)
-  caption = f'{run.role} of {run.label}; checks from its result file.'
-  if checks is None:
+  stored = run.measured('obfuscation')
+  if stored:
+    checks = stored[-1]['result']
+    caption = (
+      f'{run.role} of {run.label}; checks from its result file, on '
+      f'{entries.images_text(stored[-1]["n"], stored[-1]["subset"])}.'
+    )
+  else:
     count = min(_IMAGES, len(data.examples.labels))
     checks = _measure(data, count)
     caption = data.caption(count, attack='PGD and random noise', run=run)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from peeraid_jax import images as images_lib
 from peeraid_jax import losses
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.report import measure
@@ -59,7 +60,7 @@ def _moved(net, first, second, a, b):
 def _loss_and_accuracy(net, images, labels):
   logits = net.eval(images).logits
   loss = losses.cross_entropy(logits, labels)
-  return loss.mean(), jnp.mean(jnp.argmax(logits, -1) == labels)
+  return loss.mean(), jnp.mean(images_lib.predicted(logits) == labels)
 
 
 @jax.jit

@@ -16,6 +16,7 @@ import numpy as np
 
 from peeraid_jax import attacks, losses
 from peeraid_jax import data as data_lib
+from peeraid_jax import images as images_lib
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.attacks import projections
 
@@ -85,7 +86,7 @@ def _pgd_step(net, images, centre, labels, epsilon, step_size, *, norm):
   moved = projections.project(
     images + step_size * direction, centre, epsilon=epsilon, norm=norm
   )
-  return moved, jnp.argmax(logits, axis=-1) == labels
+  return moved, images_lib.predicted(logits) == labels
 
 
 @jax.jit
@@ -118,7 +119,11 @@ def outputs(
 
   Returns:
     (logits [N, K], embeddings [N, D], attention maps [N, h, w] in [0, 1]).
+
+  Raises:
+    ValueError: images that the network does not take.
   """
+  images_lib.check(images, shape=net.shape)
   batches = [
     [part[:kept] for part in jax.device_get(_outputs(net, images[rows]))]
     for rows, kept in _batches(len(images))
@@ -166,7 +171,11 @@ def attack(
 
   Returns:
     (images after the last step, recorded accuracies).
+
+  Raises:
+    ValueError: images or labels that the network does not take.
   """
+  images_lib.check(examples.images, examples.labels, shape=net.shape)
   correct_after: dict[int, list[np.ndarray]] = {s: [] for s in record_after}
   attacked = []
   keys = attacks.ascent.per_example(

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from peeraid_jax import nets
+from peeraid_jax import files, nets
 from peeraid_jax.report import (
   accuracies,
   gradient_checks,
@@ -16,7 +16,7 @@ from peeraid_jax.report import (
   text,
   theme,
 )
-from peeraid_jax.runtime import files, results
+from peeraid_jax.runtime import results
 
 _TEMPLATE = pathlib.Path(__file__).parent / 'page.html'
 
@@ -52,9 +52,8 @@ def _provenance(data: sections.ReportData) -> str:
   sentences = [
     f'Figures drawn by commit {results.commit()} on {results.device()}, JAX '
     f'{results.versions()["jax"]}.',
-    f'Measured by commit {text.listed(data.commits)} on the first '
-    f'{len(data.examples.labels)} test images, unless a caption says '
-    f'otherwise; seed {data.examples.seed}.',
+    f'Measured by commit {text.listed(data.commits)} on {data.images_text()}, '
+    f'unless a caption says otherwise; seed {data.examples.seed}.',
   ]
   for run in data.runs:
     sentences.append(

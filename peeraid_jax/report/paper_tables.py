@@ -46,7 +46,9 @@ def _row(row: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
       results, row.get('role', 'student'), attack
     )
     if accuracies:
-      ours.append(f'{name} {text.mean_percent(accuracies)}')
+      mean = text.mean_percent(accuracies)
+      subset = result_files.subset(results, row.get('role', 'student'), attack)
+      ours.append(f'{name} {mean}{subset}')
       difference = 100 * statistics.mean(accuracies) - paper_percent
       differences.append(f'{difference:+.1f}')
   paper_cell = ', '.join(papers)

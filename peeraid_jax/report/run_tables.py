@@ -1,8 +1,10 @@
 """Markdown tables of our own runs."""
 
+import collections
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from peeraid_jax.evaluation import earlier_files, entries
 from peeraid_jax.report import result_files, text
 
 # Attack, as in result files -> heading of its column.
@@ -14,9 +16,27 @@ ATTACKS = {
 }
 # Role -> how labels of rows call it.
 ROLES = {'student': 'student', 'student_swa': 'SWA student', 'peer': 'peer'}
+# Headings of the other columns: AutoAttack, and peers and teachers.
+_AUTOATTACK = 'AutoAttack'
+_TUTOR = 'tutor on student-attacked'
 
 
-def _transfer_cell(results: Sequence[Mapping[str, Any]]) -> str:
+class _Cell(NamedTuple):
+  """A cell of the table.
+
+  Attributes:
+    text: the accuracy; empty if there is none.
+    images: number of test images that it was measured on, as text.
+  """
+
+  text: str
+  images: str
+
+
+_EMPTY = _Cell('', '')
+
+
+def _transfer_cell(results: Sequence[Mapping[str, Any]]) -> _Cell:
   """Returns the accuracy of peer or teacher on images attacking the student.
 
   Args:
@@ -25,29 +45,49 @@ def _transfer_cell(results: Sequence[Mapping[str, Any]]) -> str:
   Returns:
     Mean accuracy in per cent; empty if the method has no tutor.
   """
-  cell = ''
+  cell = _EMPTY
   for tutor in ('peer', 'teacher'):
     transfer = f'{tutor}_on_student_pgd20'
-    if transfer in results[0]['transfer']:
-      cell = text.mean_percent(
+    if all(transfer in result['transfer'] for result in results):
+      mean = text.mean_percent(
         [result['transfer'][transfer]['accuracy'] for result in results]
       )
+      images = result_files.images_of_transfer(results, transfer)
+      cell = _Cell(mean, images)
   return cell
 
 
-def _row(label: str, role: str, results: Sequence[Mapping[str, Any]]) -> str:
-  """Returns the row of one network of one experiment."""
-  cells = []
-  for attack in (*ATTACKS, 'autoattack'):
+def _cells(role: str, results: Sequence[Mapping[str, Any]]) -> dict[str, _Cell]:
+  """Returns head of the column -> cell, of one network of one experiment."""
+  cells = {}
+  for attack, head in (*ATTACKS.items(), ('autoattack', _AUTOATTACK)):
+    cells[head] = _EMPTY
     accuracies = result_files.accuracies(results, role, attack)
-    cells.append(text.mean_percent(accuracies) if accuracies else '')
-  cells.append(_transfer_cell(results) if role == 'student' else '')
-  return text.table_row(f'{label}, {ROLES[role]}', cells)
+    if accuracies:
+      images = result_files.images(results, role, attack)
+      cells[head] = _Cell(text.mean_percent(accuracies), images)
+  cells[_TUTOR] = _transfer_cell(results) if role == 'student' else _EMPTY
+  return cells
+
+
+def _usual_images(
+  rows: Mapping[str, Mapping[str, _Cell]],
+) -> dict[str, str]:
+  """Returns head of the column -> images of most of its cells."""
+  usual = {}
+  for head in (*ATTACKS.values(), _AUTOATTACK, _TUTOR):
+    counts = collections.Counter(
+      row[head].images for row in rows.values() if row[head].text
+    )
+    if counts:
+      usual[head] = counts.most_common(1)[0][0]
+  return usual
 
 
 def _notes(
   results: Sequence[Mapping[str, Any]],
   autoattack_reports: Sequence[Mapping[str, Any]],
+  usual: Mapping[str, str],
 ) -> str:
   """Returns the sentence below a table: data, settings and commits.
 
@@ -55,17 +95,27 @@ def _notes(
     results: all result files of the table. Their settings are alike, so the
       first one stands for all where a setting is named once.
     autoattack_reports: reports of AutoAttack that the table shows.
+    usual: as of `_usual_images`.
   """
   first = results[0]
-  counts = {result['roles']['student']['clean']['n'] for result in results}
-  images = f'{text.listed(counts)} test images'
+  by_head = {head: n for head, n in usual.items() if head != _AUTOATTACK}
+  if len(set(by_head.values())) == 1:
+    images = f'{next(iter(by_head.values()))} test images'
+  else:
+    images = ', '.join(f'{n} ({head})' for head, n in by_head.items())
+    images += ' test images'
   if autoattack_reports:
-    counts = {report['n'] for report in autoattack_reports}
     commits = {report['commit'][:12] for report in autoattack_reports}
     images += (
-      f', AutoAttack on {text.listed(counts)} (commit {text.listed(commits)})'
+      f', AutoAttack on {usual[_AUTOATTACK]} (commit {text.listed(commits)})'
     )
-  commits = {result['commit'][:12] for result in results}
+  commits = {
+    entry['commit'][:12]
+    for result in results
+    for entry in earlier_files.entries_of(result)
+    if entry['kind'] == 'attack'
+    and entries.is_of(entry, result['selection'].get('roles', {}))
+  }
   return (
     f'Accuracy in % on {images}; '
     f'epsilon {first["config"]["attack"]["epsilon"] * 255:.1f}/255; seeds '
@@ -90,13 +140,11 @@ def table(
     roles: networks to show.
 
   Returns:
-    The table, with its notes below.
+    The table, with its notes below. A cell whose accuracy was measured on
+    other images than most of its column says so.
   """
-  heads = [*ATTACKS.values(), 'AutoAttack', 'tutor on student-attacked']
-  lines = [
-    text.table_row('method, network', heads),
-    text.table_row('---', ['---:'] * len(heads)),
-  ]
+  heads = [*ATTACKS.values(), _AUTOATTACK, _TUTOR]
+  rows: dict[str, dict[str, _Cell]] = {}
   autoattack_reports: list[Mapping[str, Any]] = []
   most_seeds = max(len(groups[experiment]) for experiment in labels)
   for experiment, label in labels.items():
@@ -106,15 +154,30 @@ def table(
     for role in roles:
       if role not in results[0]['roles']:
         continue
-      lines.append(_row(label, role, results))
-      if result_files.accuracies(results, role, 'autoattack'):
+      row = _cells(role, results)
+      rows[f'{label}, {ROLES[role]}'] = row
+      if row[_AUTOATTACK].text:
         autoattack_reports += [
-          result_files.autoattack_report(result, role) for result in results
+          result_files.autoattack_report(result, role) or {}
+          for result in results
         ]
+  usual = _usual_images(rows)
+  lines = [
+    text.table_row('method, network', heads),
+    text.table_row('---', ['---:'] * len(heads)),
+  ]
+  for label, row in rows.items():
+    cells = [
+      cell.text
+      if not cell.text or cell.images == usual[head]
+      else f'{cell.text} (on {cell.images} images)'
+      for head, cell in row.items()
+    ]
+    lines.append(text.table_row(label, cells))
   all_results = [
     result for experiment in labels for result in groups[experiment]
   ]
-  return '\n'.join([*lines, '', _notes(all_results, autoattack_reports)])
+  return '\n'.join([*lines, '', _notes(all_results, autoattack_reports, usual)])
 
 
 def peer_curve(result: Mapping[str, Any]) -> str:
@@ -139,7 +202,8 @@ def peer_curve(result: Mapping[str, Any]) -> str:
     text.table_row('---:', ['---:'] * len(columns)),
   ]
   for record in result['history']:
-    cells = [text.percent(record[name]) for name in columns.values()]
+    values = [record.get(name) for name in columns.values()]
+    cells = ['' if v is None else text.percent(v) for v in values]
     lines.append(text.table_row(str(record['epoch']), cells))
   return '\n'.join(lines)
 

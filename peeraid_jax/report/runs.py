@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from peeraid_jax import config as config_lib
 from peeraid_jax import nets as nets_lib
 from peeraid_jax.config import dataset
-from peeraid_jax.evaluation import networks
+from peeraid_jax.evaluation import earlier_files, entries, networks
 from peeraid_jax.report import measure
 from peeraid_jax.runtime import metrics_log, progress, results
 from peeraid_jax.runtime import workdir as workdir_lib
@@ -51,6 +51,23 @@ class Run(NamedTuple):
     return measure.Threat(
       attack.epsilon, config_lib.eval_step_size(self.config), attack.norm
     )
+
+  def measured(self, kind: str, name: str = '') -> list[entries.Entry]:
+    """Returns what the result file holds of the report's network.
+
+    Measurements on other checkpoints than the restored one are left out.
+
+    Args:
+      kind: of `entries.KINDS`.
+      name: of the attack; by default any.
+    """
+    return [
+      entry
+      for entry in earlier_files.entries_of(self.results)
+      if (entry['kind'], entry['role']) == (kind, self.role)
+      and name in ('', entry['name'])
+      and entries.own_source(entry) in (None, self.sources.get(self.role))
+    ]
 
 
 def _read_results(workdir: pathlib.Path) -> dict[str, Any]:
@@ -137,16 +154,23 @@ def open_all(workdirs: Sequence[Any], role: str) -> list[Run]:
   ]
 
 
-def test_examples(run: Run, count: int, data_dir: str) -> measure.Examples:
-  """Loads the first test images of a run's data set.
+def test_examples(
+  run: Run, count: int, data_dir: str
+) -> tuple[measure.Examples, str]:
+  """Loads test images of a run's data set, as an evaluation would take them.
 
   Args:
     run: the run whose data set and seed are used.
     count: number of images; at most all are returned.
     data_dir: folder of the data set, if it is not where the run found it.
 
+  Returns:
+    (the images; what they are: 'all', 'first' or 'stratified').
+
   Raises:
     FileNotFoundError: the data set is missing.
   """
-  images, labels = dataset.test_images(run.config, count, data_dir=data_dir)
-  return measure.Examples(images, labels, run.config.seed)
+  images, labels, subset = dataset.test_images(
+    run.config, count, data_dir=data_dir
+  )
+  return measure.Examples(images, labels, run.config.seed), subset

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from peeraid_jax.runtime import files
+from peeraid_jax import files
 
 # Entry of each file that holds the commit of the code that measured.
 _COMMIT = 'measured by commit'

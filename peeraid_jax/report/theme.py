@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -66,34 +67,44 @@ class Panel(NamedTuple):
 
 @contextlib.contextmanager
 def _styled(theme: Theme):
-  """Sets Matplotlib's style to a theme within a block."""
+  """Sets Matplotlib's style to a theme within a block.
+
+  A letter that the font does not have, in the name of a class or run, is drawn
+  as a box, without a warning for each.
+  """
   text_colors = (
     'text.color',
     'axes.labelcolor',
     'xtick.color',
     'ytick.color',
   )
-  with mpl.rc_context(
-    {
-      **dict.fromkeys(text_colors, theme.ink),
-      'axes.edgecolor': theme.ink,
-      'axes.facecolor': theme.paper,
-      'figure.facecolor': theme.paper,
-      'savefig.facecolor': theme.paper,
-      'grid.color': theme.faint,
-      'axes.grid': True,
-      'axes.axisbelow': True,
-      'axes.prop_cycle': mpl.cycler(color=COLORS),
-      'axes.spines.top': False,
-      'axes.spines.right': False,
-      'font.size': 9,
-      'axes.titlesize': 9,
-      'legend.fontsize': 8,
-      'legend.frameon': False,
-      'lines.markersize': 4,
-      'image.interpolation': 'nearest',
-    }
+  with (
+    warnings.catch_warnings(),
+    mpl.rc_context(
+      {
+        **dict.fromkeys(text_colors, theme.ink),
+        'axes.edgecolor': theme.ink,
+        'axes.facecolor': theme.paper,
+        'figure.facecolor': theme.paper,
+        'savefig.facecolor': theme.paper,
+        'grid.color': theme.faint,
+        'axes.grid': True,
+        'axes.axisbelow': True,
+        'axes.prop_cycle': mpl.cycler(color=COLORS),
+        'axes.spines.top': False,
+        'axes.spines.right': False,
+        'font.size': 9,
+        'axes.titlesize': 9,
+        'legend.fontsize': 8,
+        'legend.frameon': False,
+        'lines.markersize': 4,
+        'image.interpolation': 'nearest',
+        # Names of classes and runs may contain dollar signs.
+        'text.parse_math': False,
+      }
+    ),
   ):
+    warnings.filterwarnings('ignore', r'Glyph \d+ .*missing from font')
     yield
 
 

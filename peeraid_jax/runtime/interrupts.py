@@ -1,19 +1,34 @@
-"""Orderly stop on SIGTERM and Ctrl-C.
+"""Orderly stop on SIGTERM, SIGHUP and Ctrl-C.
 
-A signal handler only sets a flag. Training and evaluation look at the flag
-between batches and raise `Interrupted` there, when state can be saved.
+A thread receives the signals: it notices them while the main thread compiles,
+or writes to a pipe that nobody reads. The first signal acts by `Mode`; a second
+one ends the process at once. A signal that is ignored, such as SIGHUP under
+nohup, stays ignored.
 """
 
+import _thread
+import contextlib
+import enum
+import os
+import select
 import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import jax
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Signals within this time count as one: launchers send some of them twice, to
+# a process and to its group.
+_SAME_SECONDS = 0.5
+# Longest time that `_Listener.before_end` may take.
+_SECONDS_BEFORE_END = 6
 
-from peeraid_jax.runtime import processes, progress
 
+class Interrupted(KeyboardInterrupt):
+  """A signal asked this run to stop.
 
-class Interrupted(Exception):
-  """SIGTERM or Ctrl-C arrived.
+  It is no `Exception`, so that no handler of errors takes it for one.
 
   Attributes:
     number: the signal's number.
@@ -24,54 +39,259 @@ class Interrupted(Exception):
     self.number = number
 
 
-class Interrupts:
-  """Context in which the first SIGTERM or Ctrl-C only sets a flag.
+class Mode(enum.Enum):
+  """What the first signal does, and what is said then."""
 
-  A second signal has its usual effect and ends the process at once.
+  # While libraries are imported, which survive no exception.
+  END = 'ended'
+  # While data are prepared: the main thread raises `Interrupted`.
+  RAISE = 'stopping; a second signal ends the process at once'
+  # While networks are trained and evaluated: only `Interrupts.check` raises.
+  NOTE = (
+    'stopping after the current batch, or the compilation in progress, and '
+    'saving; a second signal ends the process at once'
+  )
+
+
+def notify(text: str) -> None:
+  """Writes a line to stderr from any thread, without waiting.
+
+  A line that would have to wait, because nobody reads a full pipe, is dropped.
+  """
+  line = f'{text}\n'.encode()
+  with contextlib.suppress(OSError, ValueError):
+    if select.select([], [2], [], 0)[1]:
+      # A progress bar leaves the cursor of a terminal within its line.
+      os.write(2, b'\n' + line if os.isatty(2) else line)
+
+
+class _Listener:
+  """Receives the signals of this process.
 
   Attributes:
-    received: number of the signal that arrived, or None.
+    mode: what the first signal does.
+    received: number of the first signal, or None.
+    asked: what `check` raises, once this process should stop.
+    may_stop: whether all processes of the run are at the same place.
+    before_end: called with (exit code, line) before the process ends in
+      another thread than the main one.
   """
 
   def __init__(self):
-    self.received: int | None = None
     self._previous_handlers: dict[int, Any] = {}
+    self._previous_descriptor = self._write = -1
+    self._mask: set[int] = set()
+    # Changed by `join`.
+    self.may_stop: Callable[[], bool] = lambda: True
+    self.before_end: Callable[[int, str], None] = lambda code, text: None
+    self._clear()
 
-  def _handle(self, number, frame):
-    del frame
-    self.received = number
-    progress.say(
-      f'{signal.Signals(number).name} received: stopping after the current '
-      'batch and saving; a second signal stops at once'
+  def _clear(self) -> None:
+    self.mode = Mode.END
+    self.received: int | None = None
+    self.asked: BaseException | None = None
+    self._first_time = 0.0
+    self._raised = False
+
+  @property
+  def active(self) -> bool:
+    return bool(self._previous_handlers)
+
+  def start(self) -> None:
+    """Begins to receive signals; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+      return
+    self._clear()
+    read, self._write = os.pipe()
+    os.set_blocking(self._write, False)
+    self._previous_descriptor = signal.set_wakeup_fd(
+      self._write, warn_on_full_buffer=False
     )
-    self._restore_handlers()
+    for number in _NUMBERS:
+      if signal.getsignal(number) != signal.SIG_IGN:
+        self._previous_handlers[number] = signal.signal(number, self._handle)
+    self._thread = threading.Thread(
+      target=self._listen, args=(read,), daemon=True
+    )
+    self._thread.start()
 
-  def _restore_handlers(self):
+  def stop(self) -> None:
+    """Gives the signals back to the handlers before."""
+    if not self.active:
+      return
+    signal.set_wakeup_fd(self._previous_descriptor)
     for number, handler in self._previous_handlers.items():
       signal.signal(number, handler)
     self._previous_handlers = {}
+    # Closing it ends the thread, once it has read what is left.
+    os.close(self._write)
+    self._thread.join(timeout=10)
+    self._clear()
+
+  def _handle(self, number, frame) -> None:
+    """Runs in the main thread, as soon as that runs Python code."""
+    del frame
+    if self.mode == Mode.RAISE and not self._raised:
+      self.asked = self.asked or Interrupted(number)
+      self.raise_asked()
+
+  def raise_asked(self) -> None:
+    """Raises what was asked for, if anything was."""
+    if self.asked is not None:
+      self._raised = True
+      raise self.asked
+
+  def raise_missed(self) -> None:
+    """Raises what was asked for while nothing looked at it."""
+    if self.mode == Mode.RAISE and not self._raised:
+      self.raise_asked()
+
+  def _listen(self, read: int) -> None:
+    """Runs in a thread of its own: takes the numbers that Python writes."""
+    with open(read, 'rb', buffering=0) as numbers:
+      while number := numbers.read(1):
+        if number[0] in self._previous_handlers:
+          self._receive(number[0])
+
+  def _receive(self, number: int) -> None:
+    name, now = signal.Signals(number).name, time.monotonic()
+    if self.received is None:
+      self.received, self._first_time = number, now
+      if self.mode == Mode.END:
+        self.end(128 + number, f'{name} received: {self.mode.value}')
+      self.asked = self.asked or Interrupted(number)
+      notify(f'{name} received: {self.mode.value}')
+    elif now - self._first_time > _SAME_SECONDS:
+      self.end(128 + number, f'{name} received again: ended at once')
+
+  def end(self, code: int, text: str) -> None:
+    """Ends the process from any thread, with a line unless it is empty."""
+    if text:
+      notify(text)
+    # It may hang with the network.
+    call = threading.Thread(
+      target=self.before_end, args=(code, text), daemon=True
+    )
+    call.start()
+    call.join(timeout=_SECONDS_BEFORE_END)
+    os._exit(code)
+
+  def ask(self, error: BaseException, text: str = '') -> None:
+    """Asks this process to stop, as a signal would; from any thread.
+
+    Args:
+      error: that `check` raises.
+      text: a line for stderr.
+    """
+    if self.asked is not None:
+      return
+    self.asked = error
+    if text:
+      notify(text)
+    if isinstance(error, Interrupted) and self.mode == Mode.RAISE:
+      _thread.interrupt_main(error.number)
+
+  def before_fork(self) -> None:
+    """Holds signals back until a forked process has handlers of its own."""
+    self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
+
+  def after_fork(self) -> None:
+    """In this process: goes on to receive signals."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+  def forget(self) -> None:
+    """In the forked process: its signals are not those of this one."""
+    with contextlib.suppress(ValueError, OSError):
+      self.stop()
+    self.after_fork()
+
+
+_listener = _Listener()
+os.register_at_fork(
+  before=_listener.before_fork,
+  after_in_parent=_listener.after_fork,
+  after_in_child=_listener.forget,
+)
+
+ask, end = _listener.ask, _listener.end
+
+
+def received() -> int | None:
+  """Returns the number of the signal that this process received, or None."""
+  return _listener.received
+
+
+def join(
+  may_stop: Callable[[], bool], before_end: Callable[[int, str], None]
+) -> None:
+  """Makes this process stop together with the others of its run.
+
+  Args:
+    may_stop: called by `Interrupts.check_together`; whether all processes stop
+      at this call.
+    before_end: called with (exit code, line) before a signal ends the process
+      without its main thread.
+  """
+  _listener.may_stop, _listener.before_end = may_stop, before_end
+
+
+def start() -> None:
+  """Receives signals from now on; the first one ends the process.
+
+  For a command, as its first step; a second call does nothing.
+  """
+  if not _listener.active:
+    _listener.start()
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+  """Context in which the first signal raises `Interrupted`, wherever it is."""
+  previous, _listener.mode = _listener.mode, Mode.RAISE
+  try:
+    _listener.raise_missed()
+    yield
+  finally:
+    _listener.mode = previous
+
+
+class Interrupts:
+  """Context in which the first signal is only noted, and `check` raises."""
 
   def __enter__(self):
-    for number in (signal.SIGTERM, signal.SIGINT):
-      self._previous_handlers[number] = signal.signal(number, self._handle)
+    self._started = not _listener.active
+    if self._started:
+      _listener.start()
+    self._previous, _listener.mode = _listener.mode, Mode.NOTE
     return self
 
-  def __exit__(self, *unused):
-    self._restore_handlers()
+  def __exit__(self, kind, *unused):
+    if self._started:
+      _listener.stop()
+      return
+    _listener.mode = self._previous
+    if kind is None:
+      _listener.raise_missed()
 
   def check(self, *unused) -> None:
-    """Raises `Interrupted` if a signal arrived and there is one process.
+    """Raises `Interrupted` if a signal arrived, in any process of the run.
 
-    With several processes it does nothing: if only this process stopped, the
-    others would wait for it forever. See `check_together`.
+    With several processes it belongs into the work of `processes.together`,
+    because they raise at different places. It raises OSError if another one
+    failed in the same work.
     """
-    if self.received is not None and jax.process_count() == 1:
-      raise Interrupted(self.received)
+    _listener.raise_asked()
 
   def check_together(self) -> None:
-    """Raises `Interrupted` in all processes if a signal arrived in any.
+    """Raises `Interrupted` at the same call in all processes.
 
-    All processes must call it at the same step, because they communicate.
+    All of them must call it equally often.
     """
-    if processes.any_of(self.received is not None):
-      raise Interrupted(self.received or signal.SIGTERM)
+    if _listener.may_stop():
+      _listener.raise_asked()
+
+  def checked(self, items: Iterable[Any]) -> Iterator[Any]:
+    """Yields items, and calls `check_together` before each of them."""
+    for item in items:
+      self.check_together()
+      yield item

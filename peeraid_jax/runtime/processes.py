@@ -18,8 +18,12 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
+from peeraid_jax.runtime import forwarding, interrupts, peers
+
 # Values of `config.distributed.mode`.
 MODES = ('auto', 'on', 'off')
+# A process that has not answered for so many seconds counts as dead.
+_PATIENCE = 30
 
 
 def _environment() -> str:
@@ -107,13 +111,16 @@ def _connect(
   timer = threading.Timer(timeout, _exit_with, [problem])
   timer.daemon = True
   timer.start()
+  # JAX's service would take the place of our handler of SIGTERM.
+  jax.config.update('jax_enable_preemption_service', False)
   try:
-    jax.distributed.initialize(
-      coordinator_address=address,
-      num_processes=count,
-      process_id=index,
-      initialization_timeout=timeout + 60,
-    )
+    with forwarding.connecting() as forwarders:
+      jax.distributed.initialize(
+        coordinator_address=address,
+        num_processes=count,
+        process_id=index,
+        initialization_timeout=timeout + 60,
+      )
   except ValueError as error:
     raise ValueError(
       'the coordinator, number or index of the processes of this run are not '
@@ -125,6 +132,7 @@ def _connect(
     raise OSError(f'{problem} ({str(error)[:200]})') from None
   finally:
     timer.cancel()
+  peers.watch(min(_PATIENCE, timeout), *forwarders[:1])
 
 
 def _or_unknown(value: Any) -> Any:
@@ -165,7 +173,8 @@ def together(work: Callable[[], Any]) -> Any:
 
   Args:
     work: must not communicate with other processes, because some may already
-      have failed.
+      have failed. If it takes long, it should call `Interrupts.check`, which
+      raises as soon as another process has failed or received a signal.
 
   Returns:
     What `work` returned in this process.
@@ -173,19 +182,26 @@ def together(work: Callable[[], Any]) -> Any:
   Raises:
     ValueError, OSError: raised by `work` in this process; or an OSError with
       the message of another process.
+    interrupts.Interrupted: raised by `work` in any process.
   """
-  own_error, result = None, None
+  own_error: BaseException | None = None
+  result, own_message, number = None, '', 0
   try:
     result = work()
+  except interrupts.Interrupted as error:
+    own_error, number = error, error.number
   except (ValueError, OSError) as error:
-    own_error = error
-  own_message = '' if own_error is None else str(own_error) or 'an error'
-  messages = gather_text(own_message)
+    own_error, own_message = error, str(error) or 'an error'
+    peers.tell_failed(own_message)
+  ends = gather([own_message, number])
   if own_error is not None:
     raise own_error
-  for index, message in enumerate(messages):
+  for index, (message, _) in enumerate(ends):
     if message:
-      raise OSError(f'process {index}: {message}')
+      raise OSError(peers.of_process(index, message))
+  for _, number in ends:
+    if number:
+      raise interrupts.Interrupted(number)
   return result
 
 

@@ -9,9 +9,89 @@ from typing import Any
 
 import jax
 
-from peeraid_jax.runtime import files
+from peeraid_jax import files
 
 _LIBRARIES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+# Parts of a result file that are objects, where they are present.
+_PARTS = (
+  'config',
+  'selection',
+  'teachers',
+  'transfer',
+  'autoattack',
+  'obfuscation',
+  'corruptions',
+)
+
+# Fields of each of its 'evaluations'; `evaluation.entries` describes them.
+_ENTRY = (
+  'kind',
+  'role',
+  'name',
+  'settings',
+  'n',
+  'subset',
+  'sources',
+  'result',
+  'commit',
+  'device',
+  'versions',
+)
+
+
+def _check(content: Any) -> None:
+  """Checks that a value has the structure of a result file.
+
+  Raises:
+    ValueError, TypeError, KeyError, AttributeError: it has not.
+  """
+  if not isinstance(content, dict):
+    raise ValueError(
+      f'it should hold a JSON object, and holds a {type(content).__name__}'
+    )
+  if not isinstance(content.get('roles'), dict):
+    raise ValueError("it should have an object 'roles'")
+  for part in _PARTS:
+    if not isinstance(content.get(part, {}), dict):
+      raise ValueError(f'{part!r} should be an object')
+  values = [
+    v for attacks in content['roles'].values() for v in attacks.values()
+  ]
+  for value in [*values, *content.get('transfer', {}).values()]:
+    if not isinstance(value['accuracy'], int | float):
+      raise ValueError(f'{value["accuracy"]!r} should be an accuracy')
+    if not isinstance(value['n'], int):
+      raise ValueError(f'{value["n"]!r} should be a number of images')
+  for entry in content.get('evaluations', ()):
+    for field in _ENTRY:
+      entry[field]
+
+
+def read_file(path) -> dict[str, Any]:
+  """Reads a result file.
+
+  Args:
+    path: of a `results.json`, or of a copy of one.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is damaged; the message names it, on one line.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise ValueError(f'{path} is damaged (it is a folder)')
+  try:
+    content = files.read_json(path)
+  except RecursionError:
+    raise ValueError(f'{path} is damaged (it is nested too deeply)') from None
+  try:
+    _check(content)
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    what = error if type(error) is ValueError else repr(error)
+    raise ValueError(f'{path} is damaged ({what})') from error
+  return content
 
 
 def read(workdir) -> dict[str, Any] | None:
@@ -28,15 +108,29 @@ def read(workdir) -> dict[str, Any] | None:
     ValueError: the file is damaged; the message names it.
   """
   path = pathlib.Path(workdir) / 'results.json'
-  if not path.exists():
-    return None
-  content = files.read_json(path)
-  if not isinstance(content, dict):
-    raise ValueError(
-      f'{path} is damaged (it should hold a JSON object, and holds a '
-      f'{type(content).__name__})'
-    )
-  return content
+  return read_file(path) if path.exists() else None
+
+
+def set_aside(path) -> pathlib.Path:
+  """Renames a damaged file, so that it is kept when a new one is written.
+
+  Args:
+    path: of a file or folder.
+
+  Returns:
+    The new path, in the same folder: '.damaged' is appended to the name, with
+    a number if there is such a file already.
+
+  Raises:
+    OSError: the folder cannot be written.
+  """
+  path = pathlib.Path(path)
+  aside, number = path.with_name(f'{path.name}.damaged'), 1
+  while aside.exists():
+    number += 1
+    aside = path.with_name(f'{path.name}.damaged{number}')
+  path.rename(aside)
+  return aside
 
 
 def commit() -> str:

@@ -6,16 +6,22 @@ import fcntl
 import os
 import pathlib
 import platform
+import re
+from typing import Any
 
 import jax
 import ml_collections
 
 from peeraid_jax import config as config_lib
-from peeraid_jax.runtime import files, progress
+from peeraid_jax import files
+from peeraid_jax.runtime import paths, progress
 
 _RESTORE_CONFIG = (
   "Restore the run's config there, or name another folder with --workdir=DIR"
 )
+
+# The system's limit is 4096 bytes; names within a checkpoint need the rest.
+_LONGEST = 3500
 
 
 def read_config(workdir) -> ml_collections.ConfigDict:
@@ -56,10 +62,10 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     OSError: the folder cannot be written.
   """
   path = workdir / 'config.json'
-  given = config_lib.to_json(config)
   if path.exists():
-    stored = config_lib.to_json(read_config(workdir))
-    changed = config_lib.differences(stored, given)
+    changed = config_lib.differences(
+      _comparable(read_config(workdir)), _comparable(config)
+    )
     if changed:
       lines = '\n'.join(
         f'  {field}: {old!r} there, {new!r} now'
@@ -76,7 +82,35 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       'with --workdir=DIR'
     )
   if jax.process_index() == 0:
-    files.write_json(path, given)
+    files.write_json(path, config_lib.to_json(config))
+
+
+def _check_path(workdir: pathlib.Path) -> None:
+  """Refuses folders in which checkpoints cannot be saved and read again.
+
+  Raises:
+    ValueError: says what is wrong with the path.
+  """
+  path = str(workdir.absolute())
+  length = len(os.fsencode(path))
+  if length > _LONGEST:
+    raise ValueError(
+      f'--workdir={str(workdir)[:50]}...: its whole path has {length} bytes '
+      f'and should have at most {_LONGEST}, since checkpoints add to it'
+    )
+  # Orbax looks for its files by patterns, in which brackets list characters.
+  # TensorStore takes a backslash for a slash.
+  if found := re.search(r'\[[^]]+\]|\\', path):
+    raise ValueError(
+      f'--workdir={workdir}: checkpoints in a folder with {found[0]} in its '
+      'whole path cannot be read again; name another folder with --workdir=DIR'
+    )
+
+
+def _comparable(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns a config as JSON, with '~' expanded, as runs now store it."""
+  config = ml_collections.ConfigDict(config.to_dict())
+  return config_lib.to_json(paths.expand_config(config, check=False))
 
 
 @contextlib.contextmanager
@@ -92,21 +126,24 @@ def held(workdir: pathlib.Path):
   Raises:
     BlockingIOError: another run holds the lock; the message names its process.
     NotADirectoryError, OSError: the folder cannot be created or written.
+    ValueError: checkpoints cannot be in a folder of that name.
   """
+  _check_path(workdir)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except (FileExistsError, NotADirectoryError):
     raise NotADirectoryError(
       f'--workdir={workdir} is not a folder, or lies in a file'
     ) from None
+  except OSError as error:
+    raise _not_writable(workdir, error) from None
   if jax.process_index():
     yield
     return
-  with (workdir / '.lock').open('a+') as file:
+  with _open_lock(workdir) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      file.seek(0)
       raise BlockingIOError(
         f'{workdir} is in use by {file.read().strip() or "another run"}. Wait '
         'for its end, or name another folder with --workdir=DIR'
@@ -122,4 +159,32 @@ def held(workdir: pathlib.Path):
     file.truncate(0)
     file.write(f'process {os.getpid()} on {platform.node()}\n')
     file.flush()
+    files.remove_leftovers(workdir)
     yield
+
+
+def _open_lock(workdir: pathlib.Path):
+  """Opens the lock file of a work directory to read and write it.
+
+  Raises:
+    OSError: it cannot be written, or is a symbolic link: to write through it
+      would destroy the file that it points to.
+  """
+  path = workdir / '.lock'
+  try:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+  except OSError as error:
+    if error.errno == errno.ELOOP:
+      raise OSError(
+        f'{path} is a symbolic link, which is not written through; delete it'
+      ) from None
+    raise _not_writable(workdir, error) from None
+  return open(descriptor, 'r+', encoding='utf-8', errors='replace')
+
+
+def _not_writable(workdir: pathlib.Path, error: OSError) -> OSError:
+  """Returns the error of a work directory that cannot be written."""
+  return type(error)(
+    f'--workdir={workdir} cannot be written ({error.strerror}); name another '
+    'folder with --workdir=DIR'
+  )

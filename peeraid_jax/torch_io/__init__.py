@@ -6,7 +6,7 @@
     net.eval(images).logits
     torch_io.save(net, 'student.safetensors')
 
-Reading needs no PyTorch and runs nothing of a file; see `unpickler`. `families`
+Reading needs no PyTorch and runs nothing of a file; see `objects`. `families`
 lists the networks that can be read and written.
 """
 

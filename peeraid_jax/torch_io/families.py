@@ -9,6 +9,7 @@ family, register one more:
     families.FAMILIES.register('my family', families.Family(...))
 """
 
+import collections
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -84,28 +85,33 @@ def no_layout(module: nn.Module) -> ValueError:
   )
 
 
-def _count_blocks(shapes: Shapes, family: Family, stage: int) -> int:
-  """Counts the blocks of a stage, which is numbered from 1."""
-  prefix = family.block.format(stage=stage, stage_from_0=stage - 1, index='')
-  pattern = re.compile(re.escape(prefix) + r'(\d+)\.')
-  matches = (pattern.match(name) for name in shapes)
-  return len({match[1] for match in matches if match})
+def _stage_sizes(shapes: Shapes, family: Family) -> tuple[int, ...]:
+  """Counts the blocks of each stage, in one pass over the names."""
+  pattern = re.escape(family.block)
+  # '{stage}' and '{stage_from_0}' become a number; so does the index.
+  pattern = re.sub(r'\\{stage\w*\\}', '([0-9]{1,4})', pattern)
+  pattern = re.sub(r'\\{index\\}', '([0-9]{1,4})', pattern) + r'\.'
+  matches = (re.match(pattern, name) for name in shapes)
+  blocks = {(int(m[1]), int(m[2])) for m in matches if m}
+  sizes = collections.Counter(stage for stage, _ in blocks)
+  first = 0 if '{stage_from_0}' in family.block else 1
+  found: list[int] = []
+  while sizes[first + len(found)]:
+    found.append(sizes[first + len(found)])
+  return tuple(found)
 
 
 def _identify_resnet(
   shapes: Shapes, family: Family, *, deepmind: bool = False
 ) -> tuple[str, int]:
   """Finds the registered ResNet that has the blocks and norms of a file."""
-  stage_sizes: list[int] = []
-  while size := _count_blocks(shapes, family, len(stage_sizes) + 1):
-    stage_sizes.append(size)
 
   def has(layer: str) -> bool:
     return layer in family.layers and family.weight(layer) in shapes
 
   stem = shapes[family.weight(STEM)]
   traits = {
-    'stage_sizes': tuple(stage_sizes),
+    'stage_sizes': _stage_sizes(shapes, family),
     'deepmind': deepmind,
     'stem_norm': has('stem_norm'),
     'final_norm': has('final_norm'),
@@ -120,7 +126,7 @@ def _identify_resnet(
     }:
       return name, stem[0]
   raise ValueError(
-    f'a ResNet with {traits} is none of {", ".join(models.MODELS)}'
+    f'a ResNet with {str(traits)[:300]} is none of {", ".join(models.MODELS)}'
   )
 
 
@@ -128,7 +134,7 @@ def _identify_wideresnet(
   shapes: Shapes, family: Family, *, prefix: str = ''
 ) -> tuple[str, int]:
   """Reads depth and widening off a WideResNet's blocks and kernels."""
-  depth = 6 * _count_blocks(shapes, family, 1) + 4
+  depth = 6 * _stage_sizes(shapes, family)[0] + 4
   stem_channels = shapes[family.weight(STEM)][0]
   widen = max(1, round(shapes[family.first_kernel][0] / stem_channels))
   # The stem of the published network, whose base width is 64, has 16 channels.

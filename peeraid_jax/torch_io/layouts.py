@@ -121,10 +121,16 @@ def leaves(module: nn.Module, channels: int = 3) -> tuple[Leaf, ...]:
     As `name_leaves`.
 
   Raises:
-    ValueError: PyTorch's repositories have no such network.
+    ValueError: PyTorch's repositories have no such network, or its arrays are
+      larger than a computer can number.
   """
   images = jnp.zeros((1, 32, 32, channels))
-  variables = jax.eval_shape(module.init, jax.random.key(0), images)
+  try:
+    variables = jax.eval_shape(module.init, jax.random.key(0), images)
+  except OverflowError as error:
+    raise ValueError(
+      f'the arrays of a {type(module).__name__} like this are too large'
+    ) from error
   return name_leaves(module, variables)
 
 
@@ -144,9 +150,15 @@ def to_torch(array: np.ndarray) -> np.ndarray:
   return np.ascontiguousarray(np.transpose(array, _kernel_axes(array.ndim)))
 
 
+def _printable(name: str, most: int = 100) -> str:
+  """Shortens a long name, and escapes what would not stay on one line."""
+  name = name if len(name) <= most else f'{name[:most]}...'
+  return name if name.isprintable() else repr(name)
+
+
 def some(names: Iterable[str], most: int = 8) -> str:
   """Lists the first names, and how many more there are, for a message."""
-  names = [str(name) for name in names]
+  names = [_printable(str(name)) for name in names]
   more = f' and {len(names) - most} more' if len(names) > most else ''
   return ', '.join(names[:most]) + more
 
@@ -160,7 +172,7 @@ def check(arrays: Mapping[str, np.ndarray], expected: tuple[Leaf, ...]) -> None:
 
   Raises:
     ValueError: lists the arrays that are missing, that do not belong to the
-      network, and that have another shape.
+      network, and that have another shape or another kind of numbers.
   """
   shapes = {name: np.shape(array) for name, array in arrays.items()}
   expected_shapes = {leaf.name: leaf.shape for leaf in expected}
@@ -171,6 +183,12 @@ def check(arrays: Mapping[str, np.ndarray], expected: tuple[Leaf, ...]) -> None:
       f'{name} is {shapes[name]}, not {shape}'
       for name, shape in expected_shapes.items()
       if name in shapes and shapes[name] != shape
+    ],
+    'not of floating-point numbers': [
+      f'{name} is of {array.dtype.name}'
+      for name, array in arrays.items()
+      if name in expected_shapes
+      and not jnp.issubdtype(array.dtype, jnp.floating)
     ],
   }
   message = '; '.join(

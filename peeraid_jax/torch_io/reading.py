@@ -1,6 +1,7 @@
 """Reads networks from PyTorch's files."""
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,8 +17,13 @@ from peeraid_jax.torch_io import (
   layouts,
   normalizations,
   pickles,
+  safetensors_files,
+  sources,
   state_dicts,
 )
+
+# Of the texts that are read of a file's metadata, in characters.
+_MAX_METADATA = 1000
 
 
 class Imported(NamedTuple):
@@ -63,27 +69,25 @@ class Imported(NamedTuple):
     return renamed
 
 
-def _read_file(path: pathlib.Path) -> tuple[Any, dict[str, str]]:
-  """Returns the content of a file and its metadata, if it has any."""
-  if path.suffix != '.safetensors':
-    return pickles.read(path), {}
-  import safetensors
-
-  if not path.is_file():
-    raise FileNotFoundError(f'{path}: no such file')
-  try:
-    with safetensors.safe_open(path, 'numpy') as file:
-      arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-      return arrays, file.metadata() or {}
-  except (safetensors.SafetensorError, TypeError, ValueError) as error:
-    raise ValueError(
-      f'{path} cannot be read as safetensors ({error})'
-    ) from error
+def _read_file(path: pathlib.Path) -> tuple[Any, dict[str, str], str]:
+  """Returns the content of a file, its metadata, and its SHA-256."""
+  with sources.opened(path) as file:
+    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    file.seek(0)
+    if path.suffix == '.safetensors':
+      return *safetensors_files.read(file), digest
+    return pickles.read(file), {}, digest
 
 
-def _sha256(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+  """Checks that the texts which `read` uses are short enough to be names."""
+  for field in ('architecture', 'normalization'):
+    length = len(metadata.get(field, ''))
+    if length > _MAX_METADATA:
+      raise ValueError(
+        f'its {field} has {length} characters, and should have at most '
+        f'{_MAX_METADATA}'
+      )
 
 
 def _find_normalization(
@@ -122,20 +126,20 @@ def read(
     ValueError: the file is damaged, holds no known network, or its arrays are
       not those of the architecture; lists what does not fit.
   """
-  path = pathlib.Path(path).expanduser()
-  content, metadata = _read_file(path)
+  # Unlike pathlib's, this leaves the name of an unknown user as it is.
+  path = pathlib.Path(os.path.expanduser(path))
+  content, metadata, digest = _read_file(path)
   try:
+    _check_metadata(metadata)
     state_dict = state_dicts.find(content, key)
     detected = detect.detect(state_dict.arrays)
-    source = {'torch': path.name, 'sha256': _sha256(path)}
+    source = {'torch': path.name, 'sha256': digest}
     if state_dict.key:
       source['key'] = state_dict.key
-    imported = Imported(
-      detected,
-      normalization or _find_normalization(state_dict, metadata, detected),
-      state_dict.arrays,
-      source,
-    )
+    if not normalization:
+      normalization = _find_normalization(state_dict, metadata, detected)
+    normalizations.check(normalization, detected.channels)
+    imported = Imported(detected, normalization, state_dict.arrays, source)
     return imported.as_architecture(
       architecture or metadata.get('architecture', detected.name)
     )
@@ -182,7 +186,12 @@ def to_net(imported: Imported, **settings) -> nets.Net:
       layer = layer.setdefault(part, {})
     array = layouts.to_ours(imported.arrays[leaf.name])
     layer[leaf.path[-1]] = jnp.asarray(array)
-  return nets.Net(variables['params'], variables['batch_stats'], flax_module)
+  return nets.Net(
+    variables['params'],
+    variables['batch_stats'],
+    flax_module,
+    shape=(None, None, imported.architecture.channels),
+  )
 
 
 def load(path, **options) -> nets.Net:

@@ -1,12 +1,12 @@
 """Finds the state dict of one network in the content of a file."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from peeraid_jax.torch_io import pickles
+from peeraid_jax.torch_io import layouts, pickles, searching
 
 # Keys under which the field's repositories save a network. If a file holds
 # several networks, the first of these keys that exists is taken.
@@ -21,6 +21,10 @@ _USUAL_KEYS = (
 # How wrappers that normalise images name the numbers.
 _MEAN_NAMES = ('mu', 'mean', 'new_mean')
 _STD_NAMES = ('sigma', 'std', 'new_std')
+_MAX_CHANNELS = 1000
+# In how many tensors of one network a number may be. A wrapper may hold the
+# network several times, or a layer be used several times.
+_MOST_COPIES = 8
 # Parameters that a network does not compute with.
 _UNUSED = (
   re.compile(r'(.*\.)?num_batches_tracked'),
@@ -44,58 +48,15 @@ class StateDict(NamedTuple):
   key: str
 
 
-def _of_module(module: pickles.Inert) -> dict[str, pickles.Tensor] | None:
-  """Returns the state dict of a module that was saved whole.
-
-  None: the object is not a module of PyTorch.
-  """
-  state = module.state
-  if not isinstance(state, Mapping) or '_modules' not in state:
-    return None
-  tensors = {}
-  for part in ('_parameters', '_buffers'):
-    for name, value in (state.get(part) or {}).items():
-      if isinstance(value, pickles.Tensor):
-        tensors[name] = value
-  for name, child in (state['_modules'] or {}).items():
-    inner = _of_module(child) if isinstance(child, pickles.Inert) else None
-    tensors |= {f'{name}.{k}': v for k, v in (inner or {}).items()}
-  return tensors
-
-
-def _is_state_dict(value) -> bool:
-  return (
-    isinstance(value, Mapping)
-    and all(isinstance(k, str) for k in value)
-    and all(isinstance(v, pickles.Tensor | np.ndarray) for v in value.values())
-    and any(k.endswith('.weight') for k in value)
-  )
-
-
-def _search(
-  value, key: str = '', depth: int = 0
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-  """Yields (key, state dict) of every network in the content of a file."""
-  if isinstance(value, pickles.Inert):
-    value = _of_module(value)
-  if _is_state_dict(value):
-    yield key, value
-  elif isinstance(value, Mapping) and depth < 4:
-    for name, inner in value.items():
-      if isinstance(name, str):
-        inner_key = f'{key}.{name}' if key else name
-        yield from _search(inner, inner_key, depth + 1)
-
-
 def _select(content, key: str) -> tuple[str, Mapping[str, Any]]:
   """Returns (key, state dict) of the network that is asked for."""
-  networks = dict(_search(content))
+  networks = searching.networks(content)
   if not networks:
     raise ValueError('it holds no parameters of a network')
   if key:
     if key not in networks:
       raise ValueError(
-        f'{key!r} is none of its networks: {", ".join(networks)}'
+        f'{key!r} is none of its networks: {layouts.some(networks)}'
       )
     return key, networks[key]
   if len(networks) == 1:
@@ -104,7 +65,7 @@ def _select(content, key: str) -> tuple[str, Mapping[str, Any]]:
     if name in networks:
       return name, networks[name]
   raise ValueError(
-    f'it holds several networks, {", ".join(networks)}; say which by its '
+    f'it holds several networks, {layouts.some(networks)}; say which by its '
     'key (torch_key in a config)'
   )
 
@@ -118,8 +79,54 @@ def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     arrays = {name.partition('.')[2]: v for name, v in arrays.items()}
 
 
-def _per_channel(array: np.ndarray) -> tuple[float, ...]:
+def _per_channel(name: str, array: np.ndarray) -> tuple[float, ...]:
+  """Returns the mean or the deviation by which images are normalised."""
+  if array.size > _MAX_CHANNELS or array.dtype.kind == 'c':
+    raise ValueError(
+      f'{name} has {array.size} numbers of type {array.dtype.name}; to '
+      'normalise images it should have one real number per channel'
+    )
   return tuple(float(v) for v in np.ravel(array))
+
+
+def _array(name: str, value) -> np.ndarray:
+  """Returns a value of a state dict as an array."""
+  if isinstance(value, pickles.Inert):
+    raise ValueError(
+      f'{name} is made by {value.name[:80]}; quantised, sparse and other '
+      'special tensors cannot be read: save it as a dense tensor of float32'
+    )
+  return value.array() if isinstance(value, pickles.Tensor) else value
+
+
+def _check_sharing(tensors: Iterable, arrays: Iterable[np.ndarray]) -> None:
+  """Checks that few tensors share numbers: they are copied one by one."""
+  storages = {
+    id(tensor.storage): tensor.storage.array.nbytes
+    for tensor in tensors
+    if isinstance(tensor, pickles.Tensor) and tensor.storage.array is not None
+  }
+  needed = sum(array.nbytes for array in arrays)
+  if storages and needed > _MOST_COPIES * sum(storages.values()):
+    raise ValueError(
+      f'its tensors overlap: they have {needed} bytes in storages of '
+      f'{sum(storages.values())}; save clones of them'
+    )
+
+
+def _arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a state dict that a network computes with."""
+  searching.check_count(state_dict)
+  arrays: dict[str, np.ndarray] = {}
+  for full_name, value in state_dict.items():
+    searching.check_name(full_name)
+    name = full_name.removeprefix('module.')
+    if name in arrays:
+      raise ValueError(f'it holds {name} twice, with and without "module."')
+    if not any(pattern.fullmatch(name) for pattern in _UNUSED):
+      arrays[name] = _array(name, value)
+  _check_sharing(state_dict.values(), arrays.values())
+  return arrays
 
 
 def find(content, key: str = '') -> StateDict:
@@ -131,22 +138,18 @@ def find(content, key: str = '') -> StateDict:
       'swa_state_dict'; dots lead into inner dicts.
 
   Raises:
-    ValueError: there is no such network, or there are several.
+    ValueError: there is no such network, or there are several; or its
+      tensors are damaged or of a kind that cannot be read.
   """
   key, selected = _select(content, key)
-  arrays = {}
-  for name, value in selected.items():
-    name = name.removeprefix('module.')
-    if not any(pattern.fullmatch(name) for pattern in _UNUSED):
-      is_tensor = isinstance(value, pickles.Tensor)
-      arrays[name] = value.array() if is_tensor else value
+  arrays = _arrays(selected)
   means = [n for n in arrays if n.rpartition('.')[2] in _MEAN_NAMES]
   stds = [n for n in arrays if n.rpartition('.')[2] in _STD_NAMES]
   normalization = None
   if len(means) == len(stds) == 1:
     normalization = (
-      _per_channel(arrays.pop(means[0])),
-      _per_channel(arrays.pop(stds[0])),
+      _per_channel(means[0], arrays.pop(means[0])),
+      _per_channel(stds[0], arrays.pop(stds[0])),
     )
   arrays = _without_prefix(arrays)
   # AGKD-BML saves an encoder, and a projection head that only its loss uses.

@@ -16,6 +16,8 @@ _STORAGE_DTYPES = {
   'FloatStorage': np.float32,
   'HalfStorage': np.float16,
   'BFloat16Storage': ml_dtypes.bfloat16,
+  'ComplexDoubleStorage': np.complex128,
+  'ComplexFloatStorage': np.complex64,
   'LongStorage': np.int64,
   'IntStorage': np.int32,
   'ShortStorage': np.int16,
@@ -23,19 +25,34 @@ _STORAGE_DTYPES = {
   'ByteStorage': np.uint8,
   'BoolStorage': np.bool_,
   'UntypedStorage': np.uint8,
+  # Of quantised tensors, which are not read themselves.
+  'QInt8Storage': np.int8,
+  'QUInt8Storage': np.uint8,
+  'QInt32Storage': np.int32,
 }
 _ELEMENT_DTYPES = {
   'float64': np.float64,
   'float32': np.float32,
   'float16': np.float16,
   'bfloat16': ml_dtypes.bfloat16,
+  'float8_e4m3fn': ml_dtypes.float8_e4m3fn,
+  'float8_e4m3fnuz': ml_dtypes.float8_e4m3fnuz,
+  'float8_e5m2': ml_dtypes.float8_e5m2,
+  'float8_e5m2fnuz': ml_dtypes.float8_e5m2fnuz,
+  'complex128': np.complex128,
+  'complex64': np.complex64,
   'int64': np.int64,
   'int32': np.int32,
   'int16': np.int16,
   'int8': np.int8,
+  'uint64': np.uint64,
+  'uint32': np.uint32,
+  'uint16': np.uint16,
   'uint8': np.uint8,
   'bool': np.bool_,
 }
+# PyTorch's own limit is twice that; NumPy 1 has this one.
+_MAX_AXES = 32
 
 
 class ElementType(collections.namedtuple('ElementType', 'name')):
@@ -48,6 +65,11 @@ class ElementType(collections.namedtuple('ElementType', 'name')):
   def exists(cls, name: str) -> bool:
     """Whether PyTorch has an element type or a storage of that name."""
     return name in _STORAGE_DTYPES or name in _ELEMENT_DTYPES
+
+  @property
+  def is_storage(self) -> bool:
+    """Whether it is the type of a storage, not of a tensor's elements."""
+    return self.name in _STORAGE_DTYPES
 
   @property
   def dtype(self) -> np.dtype:
@@ -63,12 +85,33 @@ class Storage:
 
   Attributes:
     dtype: of the numbers.
+    count: how many they are.
     array: the numbers [count]; None until they have been read, since the
       older format puts them behind the tensors that use them.
   """
 
   dtype: np.dtype
+  count: int
   array: np.ndarray | None = None
+
+  def fill(self, raw: bytes, little_endian: bool) -> None:
+    """Sets the numbers, in this machine's byte order.
+
+    Raises:
+      ValueError: they are not as many as there should be.
+    """
+    if len(raw) != self.count * self.dtype.itemsize:
+      raise ValueError(
+        f'a storage has {len(raw)} bytes, and should have {self.count} '
+        f'numbers of type {self.dtype.name}'
+      )
+    if not little_endian:
+      # Swaps bytes as unsigned integers: bfloat16 has no big-endian NumPy
+      # type. A complex number is two numbers.
+      parts = 2 if self.dtype.kind == 'c' else 1
+      unsigned = np.dtype(f'u{self.dtype.itemsize // parts}')
+      raw = np.frombuffer(raw, unsigned).byteswap().tobytes()
+    self.array = np.frombuffer(raw, self.dtype)
 
 
 @dataclasses.dataclass(eq=False)
@@ -91,7 +134,7 @@ class Tensor:
   dtype: np.dtype | None = None
 
   def array(self) -> np.ndarray:
-    """Returns a copy of the tensor as a NumPy array.
+    """Returns the tensor as a read-only view of its storage.
 
     Raises:
       ValueError: the view reaches outside of its storage.
@@ -100,11 +143,17 @@ class Tensor:
     if flat is None:
       raise ValueError('the file ends before the numbers of a tensor')
     if self.dtype is not None:
+      if flat.nbytes % self.dtype.itemsize:
+        raise ValueError(
+          f'{flat.nbytes} bytes are not numbers of type {self.dtype.name}'
+        )
       flat = flat.view(self.dtype)
     layout = (self.offset, *self.shape, *self.strides)
-    valid = all(isinstance(v, int) and v >= 0 for v in layout)
-    if not valid or len(self.shape) != len(self.strides):
-      raise ValueError(f'a tensor of shape {self.shape!r} is damaged')
+    if len(self.shape) != len(self.strides) or not all(map(_is_size, layout)):
+      raise ValueError(
+        'a tensor of shape, strides and offset '
+        f'{self.shape}, {self.strides}, {self.offset} is damaged'
+      )
     count = math.prod(self.shape)
     last = self.offset + sum(
       (size - 1) * stride
@@ -119,19 +168,30 @@ class Tensor:
       )
     if not count:
       return np.zeros(self.shape, flat.dtype)
-    byte_strides = [flat.itemsize * stride for stride in self.strides]
-    view = np.lib.stride_tricks.as_strided(
-      flat[self.offset :], self.shape, byte_strides, writeable=False
+    return np.ndarray(
+      self.shape,
+      flat.dtype,
+      flat.view(np.uint8),
+      flat.itemsize * self.offset,
+      [flat.itemsize * stride for stride in self.strides],
     )
-    return view.copy()
+
+
+def _is_size(value) -> bool:
+  return isinstance(value, int) and 0 <= value < 2**63
 
 
 def strided(storage, offset, shape, strides, dtype=None) -> Tensor:
   """Builds a tensor from the arguments that PyTorch's pickles give.
 
   Raises:
-    ValueError: the first argument is not a storage.
+    ValueError: the first argument is not a storage, or others are no sizes.
   """
   if not isinstance(storage, Storage):
     raise ValueError('a tensor has no storage')
+  for sizes in (shape, strides):
+    if not isinstance(sizes, list | tuple) or len(sizes) > _MAX_AXES:
+      raise ValueError(f'a tensor has no shape, or more than {_MAX_AXES} axes')
+  if not all(map(_is_size, (offset, *shape, *strides))):
+    raise ValueError('the sizes of a tensor should be whole numbers from 0 on')
   return Tensor(storage, offset, tuple(shape), tuple(strides), dtype)

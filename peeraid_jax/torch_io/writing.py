@@ -6,7 +6,13 @@ import pathlib
 import numpy as np
 
 from peeraid_jax import nets
-from peeraid_jax.torch_io import detect, families, layouts, normalizations
+from peeraid_jax.torch_io import (
+  detect,
+  families,
+  layouts,
+  normalizations,
+  safetensors_files,
+)
 
 
 def _leaves(net: nets.Net) -> tuple[layouts.Leaf, ...]:
@@ -66,6 +72,8 @@ def describe(net: nets.Net) -> dict[str, str]:
 def save(net: nets.Net, path) -> None:
   """Writes a network as a state dict of PyTorch.
 
+  The same network always gives the same bytes.
+
   A safetensors file also holds the names of the architecture and of the
   normalization, which `read` takes from it.
 
@@ -80,12 +88,12 @@ def save(net: nets.Net, path) -> None:
   path = pathlib.Path(path)
   arrays = to_state_dict(net)
   if path.suffix == '.safetensors':
-    import safetensors.numpy
-
-    safetensors.numpy.save_file(arrays, path, metadata=describe(net))
+    safetensors_files.save(arrays, path, metadata=describe(net))
     return
   torch = _import_torch()
-  torch.save({n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, path)
+  with path.open('wb') as file:
+    # Given a name, PyTorch would write it into the file.
+    torch.save({n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, file)
 
 
 def _import_torch():

@@ -72,11 +72,17 @@ def plan(config: ml_collections.ConfigDict, *, examples: int = 1) -> Plan:
 
   Raises:
     ValueError: unknown optimizer or schedule, or a setting that it does not
-      have.
+      have; or too many steps.
   """
   facts = dataset.facts_of(config.data)
   method = _method(config)
   steps_per_epoch = -(-examples // config.train.batch_size)
+  total_steps = steps_per_epoch * config.train.epochs
+  if total_steps >= 2**31:
+    raise ValueError(
+      f'config.train.epochs={config.train.epochs}: {total_steps} steps are '
+      'more than the 32 bits of their counter hold'
+    )
   schedules = {
     role: schedules_lib.create(
       config.optimizer[role],

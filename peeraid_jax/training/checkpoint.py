@@ -1,24 +1,20 @@
-"""Checkpoints: the latest of a run and its best, written by Orbax.
+"""Checkpoints of a run: the latest and the best, and what replaces lost ones.
 
 A work directory holds `config.json` and
-`checkpoints/{latest,best,best_swa}/<step>/`. Orbax writes into a temporary
-folder and renames it: a checkpoint is whole or it is not there. It carries a
-digest, by which later damage on disk is detected.
+`checkpoints/{latest,best,best_swa}/<step>/`. Whoever meets a damaged
+checkpoint takes another one, and says so.
 """
 
-import hashlib
-import json
-import os
 import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.serialization
 import jax
-import numpy as np
-import orbax.checkpoint as ocp
 
 from peeraid_jax.runtime import parallel, progress
 from peeraid_jax.runtime import workdir as workdir_lib
-from peeraid_jax.training import build
+from peeraid_jax.training import build, checkpoint_files
 from peeraid_jax.training import step as step_lib
 
 State = step_lib.State
@@ -26,44 +22,41 @@ State = step_lib.State
 # 'best' and 'best_swa' are chosen by the selection attack's accuracy of the
 # student and of the averaged student.
 WHICH = ('latest', 'best', 'best_swa')
-_DIGEST = 'sha256'
+# Of those with the same step, the one that was saved last comes first.
+_LAST_SAVED_FIRST = ('latest', 'best_swa', 'best')
 # Two of the latest are kept, so that one is there while the other is replaced
 # or if it is damaged.
 _KEEP = {'latest': 2, 'best': 1, 'best_swa': 1}
 
 
+class Restored(NamedTuple):
+  """A checkpoint that was read.
+
+  Attributes:
+    state: replicated over the devices.
+    meta: JSON that was saved with it.
+    which: one of `WHICH`.
+  """
+
+  state: State
+  meta: dict
+  which: str
+
+
+def which_of(role: str, preference: str) -> str:
+  """Returns the checkpoint that holds a role's network.
+
+  Args:
+    role: of the run that saved it.
+    preference: 'best' or 'latest'.
+  """
+  if preference == 'latest':
+    return 'latest'
+  return 'best_swa' if role == 'student_swa' else 'best'
+
+
 def _folder(workdir, which: str) -> pathlib.Path:
   return pathlib.Path(workdir).absolute() / 'checkpoints' / which
-
-
-def _digest(tree, meta: dict) -> str:
-  """Returns a digest of the meta and of all arrays, by name, type and bits."""
-  digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    array = np.asarray(leaf)
-    name = jax.tree_util.keystr(path)
-    digest.update(f'{name} {array.dtype} {array.shape}'.encode())
-    digest.update(np.ascontiguousarray(array).data)
-  return digest.hexdigest()
-
-
-def _manager(workdir, which: str, *, create: bool):
-  return ocp.CheckpointManager(
-    _folder(workdir, which),
-    options=ocp.CheckpointManagerOptions(
-      max_to_keep=_KEEP[which],
-      create=create,
-      # Left by a run that was killed while it saved.
-      cleanup_tmp_directories=create,
-      # The state is donated to the next step; nothing may still read it.
-      enable_async_checkpointing=False,
-    ),
-    item_names=('state', 'meta'),
-  )
-
-
-def _short(error: Exception) -> str:
-  return f'{type(error).__name__}: {str(error)[:300]}'
 
 
 def save(workdir, state: State, meta: dict, *, which: str) -> None:
@@ -79,87 +72,91 @@ def save(workdir, state: State, meta: dict, *, which: str) -> None:
     OSError: the work directory cannot be written; what was saved before is
       still there.
   """
-  step = int(state.step)
-  tree = flax.serialization.to_state_dict(state)
-  saved = {**meta, _DIGEST: _digest(tree, meta)}
-  try:
-    with _manager(workdir, which, create=True) as manager:
-      if step in manager.all_steps():
-        manager.delete(step)
-      manager.save(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardSave(parallel.to_global(tree)),
-          meta=ocp.args.JsonSave(saved),
-        ),
-        force=True,
-      )
-      manager.wait_until_finished()
-  except Exception as error:  # Orbax and TensorStore have no one class.
-    raise OSError(
-      f'step {step} cannot be saved in {_folder(workdir, which)} '
-      f'({_short(error)}). Is the disk full or write-protected? Earlier '
-      'checkpoints are still there: the same command goes on from them.'
-    ) from error
-
-
-def _steps(workdir, which: str) -> list[int]:
-  """Returns the saved steps, the newest first."""
-  return sorted(
-    ocp.utils.checkpoint_steps(_folder(workdir, which)), reverse=True
+  checkpoint_files.write(
+    _folder(workdir, which),
+    int(state.step),
+    flax.serialization.to_state_dict(state),
+    meta,
+    keep=_KEEP[which],
   )
 
 
 def latest_step(workdir, *, which: str = 'latest') -> int | None:
   """Returns the newest saved step, or None if there is no checkpoint."""
-  return next(iter(_steps(workdir, which)), None)
+  return next(iter(checkpoint_files.steps(_folder(workdir, which))), None)
 
 
-def _read(workdir, which: str, step: int, template) -> tuple[State, dict]:
-  """Reads one checkpoint.
+def _candidates(workdir, kinds: Sequence[str]) -> list[tuple[str, int]]:
+  """Returns (which, step) of all checkpoints of some kinds, newest first."""
+  found = [
+    (which, step)
+    for which in _LAST_SAVED_FIRST
+    if which in kinds
+    for step in checkpoint_files.steps(_folder(workdir, which))
+  ]
+  return sorted(found, key=lambda candidate: -candidate[1])
+
+
+def _first_whole(
+  workdir, candidates: Sequence[tuple[str, int]], *, repair: bool = False
+) -> Restored:
+  """Reads the first of some checkpoints that is whole; tells of the others.
+
+  Those without a digest come last: only runs of early versions have them.
+
+  Args:
+    workdir: of the run.
+    candidates: (which, step).
+    repair: move damaged ones to `checkpoints/bad`, so that a resumed run can
+      save at the same steps.
 
   Raises:
-    ValueError: it cannot be read, or is not what was saved.
+    PermissionError: this user may not read one.
+    ValueError: none is whole.
   """
-  folder = _folder(workdir, which) / str(step)
-  tree = flax.serialization.to_state_dict(template)
-  with _manager(workdir, which, create=False) as manager:
+  plan = build.plan(workdir_lib.read_config(workdir))
+  template = jax.eval_shape(lambda: build.initial_state(plan))
+  expected = flax.serialization.to_state_dict(template)
+  problems: dict[tuple[str, int], str] = {}
+  found, taken = None, ('', 0)
+  for which, step in candidates:
+    folder = _folder(workdir, which)
     try:
-      saved = manager.restore(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(parallel.replicated_like(tree)),
-          meta=ocp.args.JsonRestore(),
-        ),
-      )
-    except Exception as error:  # Orbax and TensorStore have no one class.
-      raise ValueError(f'{folder} cannot be read ({_short(error)})') from error
-  meta, tree = dict(saved.meta), parallel.to_local(saved.state)
-  # Older ones carry no digest.
-  expected = meta.pop(_DIGEST, None)
-  if expected not in (None, _digest(tree, meta)):
-    raise ValueError(f'{folder} is not what was saved: its bits have changed')
+      tree, meta, has_digest = checkpoint_files.read(folder, step, expected)
+    except ValueError as error:
+      problems[which, step] = str(error)
+      continue
+    if has_digest or found is None:
+      found, taken = (tree, meta), (which, step)
+    if has_digest:
+      break
+    problems[which, step] = f'{folder / str(step)} has no digest'
+  if found is None:
+    listed = '; '.join(problems.values())
+    raise ValueError(f'no checkpoint is left to go on from: {listed}')
+  for which, step in candidates[: candidates.index(taken)]:
+    moved = ''
+    if repair and jax.process_index() == 0:
+      aside = checkpoint_files.set_aside(_folder(workdir, which), step)
+      moved = f'; it was moved to {aside}'
+    progress.say(
+      f'warning: {problems[which, step]}{moved}. Going on from step '
+      f'{taken[1]}, the checkpoint {taken[0]!r}.'
+    )
+  if taken in problems:
+    progress.say(
+      f'note: {problems[taken]}, as in early versions; damage to it would not '
+      'be noticed'
+    )
   # Fresh buffers: what Orbax hands out must not be donated.
   state = jax.tree.map(
     lambda x: x.copy(),
-    flax.serialization.from_state_dict(template, tree),
+    flax.serialization.from_state_dict(template, found[0]),
   )
-  return parallel.replicate(state), meta
+  return Restored(parallel.replicate(state), found[1], taken[0])
 
 
-def _set_aside(workdir, which: str, step: int) -> pathlib.Path:
-  """Moves a bad checkpoint out of the way of the next ones."""
-  aside = pathlib.Path(workdir).absolute() / 'checkpoints' / 'bad'
-  aside.mkdir(exist_ok=True)
-  count = len(list(aside.iterdir()))
-  target = aside / f'{which}-{step}-{count}'
-  os.replace(_folder(workdir, which) / str(step), target)
-  return target
-
-
-def restore_with_meta(
-  workdir, *, which: str = 'latest', repair: bool = False
-) -> tuple[State, dict]:
+def restore_with_meta(workdir, *, which: str = 'latest') -> tuple[State, dict]:
   """Returns a saved state, replicated over the devices, and its meta.
 
   If the newest checkpoint is damaged, the one before it is taken, with a
@@ -168,43 +165,22 @@ def restore_with_meta(
   Args:
     workdir: of the run.
     which: one of `WHICH`.
-    repair: move damaged ones to `checkpoints/bad`, so that a resumed run can
-      save at the same steps.
 
   Raises:
     FileNotFoundError: no such checkpoint.
+    PermissionError: this user may not read it.
     ValueError: none can be read, or `which` is unknown.
   """
   if which not in WHICH:
     raise ValueError(f'{which=} is unknown; known: {", ".join(WHICH)}')
-  plan = build.plan(workdir_lib.read_config(workdir))
-  template = jax.eval_shape(lambda: build.initial_state(plan))
-  steps = _steps(workdir, which)
-  if not steps:
+  workdir_lib.read_config(workdir)
+  candidates = _candidates(workdir, (which,))
+  if not candidates:
     raise FileNotFoundError(
       f'{workdir} has no {which!r} checkpoint: nothing was saved yet'
     )
-  problems = []
-  for step in steps:
-    try:
-      state_and_meta = _read(workdir, which, step, template)
-    except ValueError as error:
-      problems.append((step, str(error)))
-      continue
-    for damaged_step, problem in problems:
-      moved = ''
-      if repair and jax.process_index() == 0:
-        moved = f'; it was moved to {_set_aside(workdir, which, damaged_step)}'
-      progress.say(
-        f'warning: {problem}{moved}. Going on from step {step}, the '
-        'checkpoint before it.'
-      )
-    return state_and_meta
-  advice = 'Name another folder with --workdir=DIR to begin anew.'
-  if which != 'latest' and _steps(workdir, 'latest'):
-    advice = '--config.eval.checkpoint=latest evaluates the latest one.'
-  listed = '; '.join(problem for _, problem in problems)
-  raise ValueError(f'no checkpoint is left to go on from: {listed}. {advice}')
+  restored = _first_whole(workdir, candidates)
+  return restored.state, restored.meta
 
 
 def restore(workdir, *, which: str = 'latest') -> State:
@@ -213,3 +189,66 @@ def restore(workdir, *, which: str = 'latest') -> State:
   Arguments and errors are those of `restore_with_meta`.
   """
   return restore_with_meta(workdir, which=which)[0]
+
+
+def resume(workdir) -> Restored | None:
+  """Returns the newest whole checkpoint of any kind, to train on from it.
+
+  Newer ones, which are damaged, are moved to `checkpoints/bad`, with a warning.
+
+  Args:
+    workdir: of the run.
+
+  Returns:
+    None if nothing was saved yet.
+
+  Raises:
+    PermissionError: this user may not read one.
+    ValueError: all are damaged.
+  """
+  candidates = _candidates(workdir, WHICH)
+  if not candidates:
+    return None
+  try:
+    return _first_whole(workdir, candidates, repair=True)
+  except ValueError as error:
+    raise ValueError(
+      f'{error}. Name another folder with --workdir=DIR to begin anew.'
+    ) from error
+
+
+def restore_or_other(workdir, which: str) -> Restored | None:
+  """Returns a checkpoint for an evaluation; if it is lost, another one.
+
+  Args:
+    workdir: of the run.
+    which: one of `WHICH`.
+
+  Returns:
+    That checkpoint. If it is damaged or gone, the newest of another kind, with
+    a warning; its `which` tells. None if the run has not saved it yet.
+
+  Raises:
+    PermissionError: this user may not read one.
+    ValueError: all are damaged.
+  """
+  own = _candidates(workdir, (which,))
+  others = _candidates(workdir, [other for other in WHICH if other != which])
+  problem = f'{workdir} has lost its checkpoint {which!r}'
+  if own:
+    try:
+      return _first_whole(workdir, own)
+    except ValueError as error:
+      if not others:
+        raise
+      problem = str(error)
+  if not others:
+    return None
+  found = _first_whole(workdir, others)
+  if not own and which != 'latest' and which not in found.meta.get('best', {}):
+    return None
+  progress.say(
+    f'warning: {problem}. Its checkpoint {found.which!r} of step '
+    f'{int(found.state.step)} is taken instead.'
+  )
+  return found

@@ -7,7 +7,17 @@ from typing import Any
 import jax
 
 from peeraid_jax.runtime import progress
-from peeraid_jax.training import build
+from peeraid_jax.training import build, optimizers, schedules
+
+
+def notes(plan: build.Plan) -> list[str]:
+  """Returns remarks on settings of a run that have no effect."""
+  return [
+    note
+    for role in plan.optimizers
+    for part in (optimizers, schedules)
+    for note in part.notes(plan.config.optimizer[role], role=role)
+  ]
 
 
 class Log:
@@ -55,9 +65,7 @@ class Log:
     not_finite = [k for k, v in scalars.items() if not math.isfinite(v)]
     if not_finite:
       raise FloatingPointError(
-        f'step {step}: {", ".join(sorted(not_finite))} not finite. The '
-        'checkpoint before it is kept; try a smaller learning rate or '
-        'config.optimizer.<role>.warmup_epochs.'
+        f'step {step}: {", ".join(sorted(not_finite))} not finite'
       )
     for name, value in scalars.items():
       self._sums[name] = self._sums.get(name, 0.0) + value

@@ -1,19 +1,20 @@
 """The loop: restore, step, log, evaluate, save. Nothing numerical."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
+from peeraid_jax.data import fingerprint
 from peeraid_jax.runtime import interrupts, metrics_log, parallel, progress
 from peeraid_jax.training import (
   averaging,
   build,
   checkpoint,
+  divergence,
   feed,
   log,
+  resuming,
   teachers,
 )
 from peeraid_jax.training import step as step_lib
@@ -38,12 +39,6 @@ def initial_state(
   return parallel.replicate(state), sources
 
 
-def _fingerprint(data) -> dict[str, int]:
-  """Returns a fingerprint that detects a changed training set on resume."""
-  labels = np.ascontiguousarray(data.labels)
-  return {'examples': len(labels), 'labels_crc32': zlib.crc32(labels.data)}
-
-
 class _Trainer:
   """One run between a restored state and its end."""
 
@@ -59,7 +54,12 @@ class _Trainer:
     self._epoch: int | None = None
     self._batches: Iterator[Any] = iter(())
 
-  def averaged(self, state, epoch: int):
+  def save(self, state, meta, *, which: str = 'latest') -> None:
+    """Saves a state, unless training has diverged."""
+    divergence.check(state)
+    checkpoint.save(self.workdir, state, meta, which=which)
+
+  def averaged(self, state, epoch: int, signals):
     """Adds the student to its average and re-estimates batch norm."""
     settings = self.config.swa
     if not settings.enabled or epoch < settings.start_epoch:
@@ -68,9 +68,10 @@ class _Trainer:
     net = mean.replace(
       params=averaging.average(mean.params, student.params, state.swa_count)
     )
+    batches = feed.feed(self.config, self.data, epoch, feed.AVERAGING)
     net = self.reestimate(
       net,
-      feed.feed(self.config, self.data, epoch, feed.AVERAGING),
+      signals.checked(batches),
       self.resident,
       jax.random.fold_in(self.averaging_key, epoch),
     )
@@ -78,14 +79,14 @@ class _Trainer:
       nets={**state.nets, 'student_swa': net}, swa_count=state.swa_count + 1
     )
 
-  def end_epoch(self, state, meta, epoch: int, records: log.Log, tick):
+  def end_epoch(self, state, meta, epoch: int, records: log.Log, signals):
     """Averages, evaluates and keeps the best; returns (state, meta)."""
-    state = parallel.replicate(self.averaged(state, epoch))
+    state = parallel.replicate(self.averaged(state, epoch, signals))
     last = epoch + 1 == self.config.train.epochs
     meta = {**meta, 'epoch_ended': True}
     if (epoch + 1) % self.config.eval.every_epochs and not last:
       return state, meta
-    scalars = self.select(state, tick)
+    scalars = self.select(state, signals.check)
     step = int(state.step)
     records.epoch(step, epoch + 1, scalars)
     attack = self.config.eval.select_attack
@@ -94,8 +95,7 @@ class _Trainer:
       score = scalars.get(f'select/{role}/{attack}')
       if score is not None and score > best.get(which, {}).get('score', -1):
         best[which] = {'score': score, 'step': step, 'epoch': epoch + 1}
-        saved = {**meta, 'best': best}
-        checkpoint.save(self.workdir, state, saved, which=which)
+        self.save(state, {**meta, 'best': best}, which=which)
     return state, {**meta, 'best': best}
 
   def one_step(self, state, epoch: int, within: int):
@@ -116,34 +116,29 @@ class _Trainer:
     """Takes all steps that are left."""
     step = int(state.step)
     every = self.config.train.checkpoint_every_steps
-    # Several processes ask each other for signals at these steps.
-    meet = self.config.train.log_every_steps
     try:
       while True:
         epoch, within = divmod(step, self.plan.steps_per_epoch)
         if within == 0 and step > 0 and not meta['epoch_ended']:
           records.flush()
-          state, meta = self.end_epoch(
-            state, meta, epoch - 1, records, signals.check
-          )
-          checkpoint.save(self.workdir, state, meta, which='latest')
+          state, meta = self.end_epoch(state, meta, epoch - 1, records, signals)
+          self.save(state, meta)
           records.restart_clock(step)
         if step == self.plan.total_steps:
           return
-        if jax.process_count() == 1 or step % meet == 0:
-          signals.check_together()
+        signals.check_together()
         state, metrics = self.one_step(state, epoch, within)
         step += 1
         meta = {**meta, 'epoch_ended': False}
         records.add(step, metrics)
         if every and step % every == 0 and step % self.plan.steps_per_epoch:
           records.flush()
-          checkpoint.save(self.workdir, state, meta, which='latest')
+          self.save(state, meta)
     except interrupts.Interrupted:
       # Between steps; or inside an epoch's end, which is then repeated.
       records.flush()
       if checkpoint.latest_step(self.workdir) != step:
-        checkpoint.save(self.workdir, state, meta, which='latest')
+        self.save(state, meta)
       progress.say(
         f'saved at step {step} of {self.plan.total_steps}; the same command '
         'goes on'
@@ -153,24 +148,12 @@ class _Trainer:
 
 def _begin(plan: build.Plan, workdir, data):
   """Returns the state to go on from, and its meta: restored or initial."""
-  fingerprint = _fingerprint(data)
-  meta: dict[str, Any] = {
-    'epoch_ended': False,
-    'best': {},
-    'data': fingerprint,
-  }
-  if checkpoint.latest_step(workdir) is None:
-    state, meta['teachers'] = initial_state(plan, workdir)
-    return state, meta
-  state, meta = checkpoint.restore_with_meta(workdir, repair=True)
-  progress.say(f'resuming from step {int(state.step)}')
-  if meta.setdefault('data', fingerprint) != fingerprint:
-    raise ValueError(
-      f'{workdir} was trained on other images until now: '
-      f'{meta["data"]["examples"]} of them, here are {len(data.labels)}, or '
-      'their classes differ. Bring them back, or name another work '
-      'directory with --workdir=DIR'
-    )
+  found = fingerprint.of(data)
+  resumed = resuming.resumed(workdir, found)
+  if resumed is not None:
+    return resumed
+  state, sources = initial_state(plan, workdir)
+  meta = {'epoch_ended': False, 'best': {}, 'data': found, 'teachers': sources}
   return state, meta
 
 
@@ -185,10 +168,13 @@ def train(plan: build.Plan, workdir, data, select: Selection) -> None:
 
   Raises:
     interrupts.Interrupted: after a signal, when the state is saved.
-    FloatingPointError: a loss is not finite.
+    FloatingPointError: training has diverged: a loss, a gradient or a weight
+      is not finite or too large. Says what helps.
     ValueError: the images are not those that the run began with, or a
       streamed one does not decode; names its file.
   """
+  for note in log.notes(plan):
+    progress.say(f'note: {note}')
   state, meta = _begin(plan, workdir, data)
   step = int(state.step)
   trainer = _Trainer(plan, workdir, data, select)
@@ -200,6 +186,9 @@ def train(plan: build.Plan, workdir, data, select: Selection) -> None:
   with interrupts.Interrupts() as signals:
     try:
       trainer.all_steps(state, meta, records, signals)
+    except FloatingPointError as error:
+      advice = divergence.advice(plan, workdir)
+      raise FloatingPointError(f'{error}. {advice}') from error
     finally:
       records.close()
       writer.close()

@@ -61,13 +61,21 @@ def adamw(
   Args:
     learning_rate: step (from 0) -> rate.
     weight_decay: times rate and parameters.
-    b1, b2: decay of the moments.
-    eps: added to the root of the second moment.
+    b1, b2: decay of the moments, in [0, 1).
+    eps: added to the root of the second moment; above 0.
     nesterov: NAdamW.
 
   Reference:
     Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.
+
+  Raises:
+    ValueError: a setting is out of its range.
   """
+  for name, decay in (('b1', b1), ('b2', b2)):
+    if not 0 <= decay < 1:
+      raise ValueError(f'{name}={decay} should be at least 0 and below 1')
+  if not eps > 0:
+    raise ValueError(f'{eps=} should be above 0')
   return optax.adamw(
     learning_rate,
     b1=b1,
@@ -116,3 +124,15 @@ def create(
   return settings_lib.call(
     function, rate, settings.to_dict(), settings.options, f'{where}.options'
   )
+
+
+def notes(settings: ml_collections.ConfigDict, *, role: str) -> list[str]:
+  """Returns remarks on fields that the optimizer of a role does not use."""
+  unused = settings_lib.unused(
+    OPTIMIZERS.get(settings.name), settings, ('weight_decay',)
+  )
+  return [
+    f'optimizer.{role}.{name}={settings[name]} has no effect: the optimizer '
+    f'{settings.name!r} has no such setting'
+    for name in unused
+  ]

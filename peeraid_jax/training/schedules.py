@@ -80,7 +80,12 @@ def cosine(
   Reference:
     Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm
     Restarts, 2017, without restarts.
+
+  Raises:
+    ValueError: `final` is negative.
   """
+  if not final >= 0:
+    raise ValueError(f'{final=} should be at least 0')
   warmup = round(warmup_epochs * steps_per_epoch)
   total = epochs * steps_per_epoch
   fall = optax.cosine_decay_schedule(
@@ -107,9 +112,9 @@ def one_cycle(
   Args:
     learning_rate: the highest rate.
     epochs, steps_per_epoch: length of the run.
-    warmup_epochs: length of the rise; 0 takes `rise`.
-    rise: length of the rise, as a share of the run.
-    initial, final: first and last rate, as shares of `learning_rate`.
+    warmup_epochs: length of the rise, below `epochs`; 0 takes `rise`.
+    rise: length of the rise, as a share of the run, between 0 and 1.
+    initial, final: first and last rate, as shares of `learning_rate`, above 0.
 
   Returns:
     step (from 0) -> learning rate.
@@ -117,7 +122,20 @@ def one_cycle(
   Reference:
     Smith and Topin, Super-Convergence: Very Fast Training of Neural Networks
     Using Large Learning Rates, 2018.
+
+  Raises:
+    ValueError: a setting is out of its range.
   """
+  for name, share in (('initial', initial), ('final', final)):
+    if not share > 0:
+      raise ValueError(f'{name}={share} should be above 0')
+  if warmup_epochs >= epochs:
+    raise ValueError(
+      f'{warmup_epochs=} should be below {epochs}, the epochs of the run: the '
+      'highest rate would never be reached'
+    )
+  if not 0 < rise < 1:
+    raise ValueError(f'{rise=} should be between 0 and 1')
   total = epochs * steps_per_epoch
   if warmup_epochs:
     rise = warmup_epochs / epochs
@@ -158,11 +176,22 @@ def create(
   return settings_lib.call(
     SCHEDULES.get(settings.schedule),
     settings.learning_rate,
-    {
-      **settings.to_dict(),
-      'epochs': epochs,
-      'steps_per_epoch': steps_per_epoch,
-    },
+    settings.to_dict(),
     settings.schedule_options,
     f'config.optimizer.{role}.schedule_options',
+    fixed={'epochs': epochs, 'steps_per_epoch': steps_per_epoch},
   )
+
+
+def notes(settings: ml_collections.ConfigDict, *, role: str) -> list[str]:
+  """Returns remarks on fields that the schedule of a role does not use."""
+  unused = settings_lib.unused(
+    SCHEDULES.get(settings.schedule),
+    settings,
+    ('warmup_epochs', 'decay_epochs'),
+  )
+  return [
+    f'optimizer.{role}.{name}={settings[name]} has no effect: the schedule '
+    f'{settings.schedule!r} does not use it'
+    for name in unused
+  ]

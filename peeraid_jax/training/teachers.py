@@ -27,12 +27,13 @@ _INHERITED = (
   'model.normalization',
   'eval.select_on',
   'eval.examples',
+  'eval.subset',
   'eval.batch_size',
   'train.log_every_steps',
   'train.checkpoint_every_steps',
 )
-# Likewise, but only where the user changed them: TRADES, for one, trains
-# teachers with a radius and step of its own.
+# Likewise, but only where the config file or the user changed them: TRADES, for
+# one, trains teachers with a radius and step of its own.
 _INHERITED_IF_CHANGED = (
   'attack.norm',
   'attack.epsilon',
@@ -71,8 +72,8 @@ def teacher_config(
   teacher = config_lib.load(train_argument(config, role, file))
   teacher.data = ml_collections.ConfigDict(config.data)
   given = config_lib.flatten(config)
-  unchanged = config_lib.flatten(config_lib.load(file))
-  changed = [f for f in _INHERITED_IF_CHANGED if given[f] != unchanged.get(f)]
+  defaults = config_lib.flatten(config_lib.base(method=config.method.name))
+  changed = [f for f in _INHERITED_IF_CHANGED if given[f] != defaults[f]]
   inherited = [*_INHERITED, *changed]
   if changed:
     # A recipe's own step belongs to the recipe's radius.
@@ -168,13 +169,6 @@ def check_fits(
     )
 
 
-def _which(role: str, preference: str) -> str:
-  """Returns the checkpoint that holds a role's best or latest network."""
-  if preference == 'latest':
-    return 'latest'
-  return 'best_swa' if role == 'student_swa' else 'best'
-
-
 def _partners_from(config: ml_collections.ConfigDict) -> dict[str, str]:
   """Returns role -> work directory that a partner starts from."""
   sources = {
@@ -195,7 +189,7 @@ def check_named(config: ml_collections.ConfigDict) -> None:
     settings = config[role]
     if not settings.workdir:
       continue
-    which = _which(settings.role, settings.checkpoint)
+    which = checkpoint.which_of(settings.role, settings.checkpoint)
     try:
       earlier = workdir_lib.read_config(settings.workdir)
       check_fits(
@@ -215,9 +209,16 @@ def check_named(config: ml_collections.ConfigDict) -> None:
     check_fits(config, role, earlier, source, field=f'model.{role}_from')
 
 
-def _load(source, source_role: str, which: str, module):
-  """Returns a network of an earlier run, and its provenance."""
-  state, _ = checkpoint.restore_with_meta(source, which=which)
+def _load(source, source_role: str, which: str, module, *, otherwise: str = ''):
+  """Returns a network of an earlier run, and its provenance.
+
+  Another checkpoint than the one that was asked for would train something
+  else: if it is damaged, the message says `otherwise`.
+  """
+  try:
+    state, _ = checkpoint.restore_with_meta(source, which=which)
+  except ValueError as error:
+    raise ValueError(f'{error}{otherwise}') from error
   if source_role == 'student_swa' and not int(state.swa_count):
     raise ValueError(f'{source}: its average has not begun')
   earlier = workdir_lib.read_config(source)
@@ -262,9 +263,13 @@ def load(
     settings, source = config[role], folder(config, workdir, role)
     earlier = workdir_lib.read_config(source)
     check_fits(config, role, earlier, source, source_role=settings.role)
-    which = _which(settings.role, settings.checkpoint)
+    which = checkpoint.which_of(settings.role, settings.checkpoint)
     nets[role], provenance[role] = _load(
-      source, settings.role, which, nets[role].module
+      source,
+      settings.role,
+      which,
+      nets[role].module,
+      otherwise=f'. --config.{role}.checkpoint=latest takes the latest one',
     )
   for role, source in _partners_from(config).items():
     nets[role], provenance[role] = _load(

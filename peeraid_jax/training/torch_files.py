@@ -95,6 +95,24 @@ def fill_in(config: ml_collections.ConfigDict) -> list[str]:
   return descriptions
 
 
+def _read_again(config, role: str, field: str, section) -> torch_io.Imported:
+  """Reads a role's file after `fill_in`.
+
+  Raises:
+    ValueError: it was replaced meanwhile by a file of another architecture.
+  """
+  imported = _read(config, role, field, section)
+  if imported.architecture[:2] != (
+    config.model[role],
+    config_lib.width(config, role),
+  ):
+    raise ValueError(
+      f'config.{field}={section.torch} was replaced since the command began: '
+      f'it is {imported.describe()} now; start the command again'
+    )
+  return imported
+
+
 def student(
   config: ml_collections.ConfigDict,
 ) -> tuple[nets_lib.Net, dict[str, Any]] | None:
@@ -108,7 +126,7 @@ def student(
   """
   for role, field, section in _named(config):
     if role == 'student':
-      imported = _read(config, role, field, section)
+      imported = _read_again(config, role, field, section)
       net = torch_io.to_net(imported, dtype=config.dtype)
       net = net.replace(temperature=config_lib.temperature(config, role))
       return net, {**imported.source, 'model': imported.describe()}
@@ -129,7 +147,7 @@ def load(
   """
   provenance = {}
   for role, field, section in _named(config):
-    imported = _read(config, role, field, section)
+    imported = _read_again(config, role, field, section)
     loaded = torch_io.to_net(imported)
     for name in {role, f'{role}_swa'} & set(nets):
       # Copies: a donated state must not name one buffer twice.

@@ -5,8 +5,8 @@ import itertools
 
 from absl.testing import absltest, parameterized
 
+from peeraid_jax import attacks, methods, models
 from peeraid_jax import config as config_lib
-from peeraid_jax import methods, models
 from peeraid_jax.config import validate
 from peeraid_jax.training import build
 from tests import helpers
@@ -295,7 +295,7 @@ class ConfigTest(parameterized.TestCase):
     ('dtype', 'float16', "one of 'float32', 'bfloat16'"),
     ('data__name', 'mnist', "one of 'digits'"),
     ('data__train_examples', -5, 'at least 0'),
-    ('model__width', 0, 'at least 1'),
+    ('model__width', 0, 'from 1 to 1024'),
     ('model__peer', 'resnet19', 'one of resnet18'),
     ('attack__epsilon', 8.0, 'from 0 to 1'),
     ('attack__epsilon', float('nan'), 'from 0 to 1'),
@@ -303,7 +303,7 @@ class ConfigTest(parameterized.TestCase):
     ('attack__norm', 'L1', "one of 'Linf', 'L2'"),
     ('attack__start', 'zero', "one of 'normal'"),
     ('train__epochs', 0, 'at least 1'),
-    ('train__batch_size', 0, 'at least 1'),
+    ('train__batch_size', 0, 'from 1 to'),
     ('optimizer__peer__momentum', 1.5, 'from 0 to 1'),
     ('optimizer__student__decay_epochs', (20, 10), 'rising whole epochs'),
     ('model__normalization', 'svhn', "one of 'none', 'half'"),
@@ -314,7 +314,7 @@ class ConfigTest(parameterized.TestCase):
     ('data__crop', 'centre', "one of 'pad', 'resized'"),
     ('data__crop_area', (0.5, 0.1), 'two rising numbers'),
     ('data__centre_fraction', 0.0, 'a number above 0'),
-    ('data__threads', -1, 'at least 0'),
+    ('data__threads', -1, 'from 0 to 1024'),
     ('eval__checkpoint', 'last', "one of 'best', 'latest'"),
   )
   def test_values_out_of_range(self, field, value, says):
@@ -334,6 +334,22 @@ class ConfigTest(parameterized.TestCase):
     config = helpers.config(**{field: value})
     with self.assertRaisesRegex(ValueError, message):
       validate.validate(config)
+
+  def test_roles_that_the_run_does_not_have(self):
+    config = helpers.config('pgd_at', eval__roles=('peer',))
+    with self.assertRaisesRegex(ValueError, "'peer',. names no network of thi"):
+      validate.validate(config)
+
+  def test_the_name_of_an_attack_is_enough(self):
+    """Its factory is not called: it may refuse a radius of 0."""
+
+    def factory(*, epsilon, **settings):
+      raise ValueError(f'{epsilon=} should be above 0')
+
+    attacks.register('strict', factory)
+    self.addCleanup(attacks.ATTACKS._entries.pop, 'strict')
+    validate.validate(helpers.config(eval__attacks=('strict', 'pgd3')))
+    validate.validate(helpers.config(eval__select_attack='strict'))
 
   @parameterized.parameters(
     ({'lambda2': -1.0}, 'lambda2=-1.0 should be at least 0'),
@@ -391,6 +407,9 @@ class ConfigTest(parameterized.TestCase):
     self.assertLen(notes, 3)
     self.assertIn('optimizer.peer.decay_epochs=(1,)', notes[0])
     self.assertIn('nothing will be averaged', notes[2])
+    config = helpers.config(optimizer__peer__warmup_epochs=3.0)
+    (note,) = validate.notes(config)
+    self.assertRegex(note, 'warmup_epochs=3.0: .* not reach its learning rate')
     config = helpers.config('ltd', awp__start_epoch=9)
     self.assertIn('no weight will be perturbed', validate.notes(config)[0])
 

@@ -22,6 +22,7 @@ FREE = {
   'eval.attacks',
   'eval.autoattack',
   'eval.examples',
+  'eval.subset',
   'eval.roles',
   'eval.corruptions',
   'eval.checkpoint',

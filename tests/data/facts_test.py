@@ -57,6 +57,12 @@ class RegisterTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "'val' should be train or test"):
       data.load('digits', split='val')
 
+  def test_one_checksum_for_each_archive(self):
+    entry = facts.get('svhn')
+    self.assertLen(entry.sha256, 2)
+    with self.assertRaisesRegex(ValueError, 'each of 2 archives.*it has 1'):
+      data.register('mine', entry._replace(sha256=entry.sha256[:1]))
+
   def test_a_taken_name_is_refused(self):
     toy = data.Source((8, 8, 1), 3, load=lambda split, **options: None)
     with self.assertRaisesRegex(ValueError, "'digits' exists already"):

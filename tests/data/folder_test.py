@@ -7,7 +7,7 @@ from PIL import Image
 from peeraid_jax import config as config_lib
 from peeraid_jax import data
 from peeraid_jax.config import dataset
-from peeraid_jax.data import folder, stored
+from peeraid_jax.data import crops, folder
 from tests import helpers
 from tests.data import makers
 
@@ -44,7 +44,7 @@ class FolderTest(absltest.TestCase):
     # Decode the first bird here.
     first = Image.open(self.folder / 'train' / 'bird' / '000.jpg')
     np.testing.assert_array_equal(
-      train.images[0], stored.centre_crop(first, 8, fraction=0.875)
+      train.images[0], crops.centre(first, 8, fraction=0.875)
     )
 
   def test_a_fifth_is_the_test_set(self):

@@ -21,7 +21,10 @@ REAL = os.environ.get('PEERAID_TEST_DATA', '')
 class PreparedTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.folder = helpers.folder(self)
+    self.folder, self.cache = helpers.folder(self), helpers.folder(self)
+    self.enter_context(
+      mock.patch.dict(os.environ, {'XDG_CACHE_HOME': str(self.cache)})
+    )
 
   def test_tinyimagenet_as_in_memory(self):
     makers.zip_of(self.folder / 'tiny-imagenet-200.zip', makers.tiny_members())
@@ -34,7 +37,7 @@ class PreparedTest(absltest.TestCase):
           streamed = data.load('tinyimagenet', stream=True, **kwargs)
           np.testing.assert_array_equal(streamed.labels, resident.labels)
           np.testing.assert_array_equal(streamed.images, resident.images)
-    (path,) = self.folder.rglob('peeraid_index_train.npz')
+    (path,) = self.cache.rglob('*_train.npz')
     path.write_bytes(b'damaged')
     again = data.load(
       'tinyimagenet', split='train', data_dir=str(self.folder), stream=True
@@ -42,6 +45,36 @@ class PreparedTest(absltest.TestCase):
     self.assertLen(again.labels, 9)
     with np.load(path) as index:
       self.assertLen(index['labels'], 9)
+
+  def test_index_of_a_folder_that_changed(self):
+    """Another order or other labels in files of the same names are noticed."""
+    makers.zip_of(self.folder / 'tiny-imagenet-200.zip', makers.tiny_members())
+    kwargs = {'split': 'train', 'data_dir': str(self.folder), 'stream': True}
+    right = data.load('tinyimagenet', **kwargs)
+    (path,) = self.cache.rglob('*_train.npz')
+    with np.load(path) as arrays:
+      content = dict(arrays)
+    content['labels'] = content['labels'][::-1]
+    np.savez(path, **content)
+    misled = data.load('tinyimagenet', **kwargs)
+    np.testing.assert_array_equal(misled.labels, right.labels[::-1])
+    (records,) = self.folder.rglob('*train*array_record*')
+    os.utime(records, (0, 0))
+    again = data.load('tinyimagenet', **kwargs)
+    np.testing.assert_array_equal(again.labels, right.labels)
+
+  def test_folders_that_cannot_be_written(self):
+    makers.zip_of(self.folder / 'tiny-imagenet-200.zip', makers.tiny_members())
+    kwargs = {'split': 'train', 'data_dir': str(self.folder)}
+    resident = data.load('tinyimagenet', **kwargs)
+    before = sorted(self.folder.rglob('*'))
+    for place in (str(self.folder / 'none' / 'in'), '/proc/none', 'relative'):
+      (self.folder / 'none').touch()
+      with mock.patch.dict(os.environ, XDG_CACHE_HOME=place, HOME='/proc/x'):
+        streamed = data.load('tinyimagenet', stream=True, **kwargs)
+      np.testing.assert_array_equal(streamed.labels, resident.labels)
+      (self.folder / 'none').unlink()
+      self.assertEqual(sorted(self.folder.rglob('*')), before)
 
   def test_imagenet(self):
     makers.imagenet(self.folder / 'downloads' / 'manual')

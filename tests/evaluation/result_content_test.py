@@ -1,16 +1,15 @@
-"""Results of several evaluations of one run accumulate."""
+"""What results.json says of a run, besides its measurements."""
 
 import contextlib
 import io
 
 from absl.testing import absltest
 
+from peeraid_jax import files
 from peeraid_jax.evaluation import result_content
-from peeraid_jax.runtime import files
 from tests import helpers
 
 SOURCES = {'student': {'checkpoint': 'best', 'step': 8}}
-NO_ADDITIONS = {'autoattack': {}, 'obfuscation': {}, 'corruptions': {}}
 
 
 class PortableConfigTest(absltest.TestCase):
@@ -33,66 +32,52 @@ class EarlierTest(absltest.TestCase):
     self.workdir = helpers.folder(self)
     self.path = self.workdir / 'results.json'
 
-  def test_only_results_of_the_same_networks(self):
-    self.assertEqual(result_content.earlier(self.workdir, SOURCES), {})
-    content = {'selection': {'roles': SOURCES}, 'seed': 3}
+  def test_content(self):
+    self.assertEqual(result_content.earlier(self.workdir), {})
+    content = {'selection': {'roles': SOURCES}, 'roles': {}, 'seed': 3}
     files.write_json(self.path, content)
-    self.assertEqual(result_content.earlier(self.workdir, SOURCES), content)
-    other = {'student': {'checkpoint': 'best', 'step': 9}}
-    self.assertEqual(result_content.earlier(self.workdir, other), {})
+    self.assertEqual(result_content.earlier(self.workdir), content)
 
-  def test_a_damaged_file_is_reported(self):
+  def test_a_damaged_file_is_kept_aside(self):
     for content in ('{"selection"', '[]', '{}'):
       self.path.write_text(content)
       printed = io.StringIO()
       with contextlib.redirect_stdout(printed):
-        self.assertEqual(result_content.earlier(self.workdir, SOURCES), {})
+        self.assertEqual(result_content.earlier(self.workdir), {})
       self.assertIn(str(self.path), printed.getvalue())
+      self.assertFalse(self.path.exists())
+    self.assertLen(list(self.workdir.glob('*.damaged*')), 3)
 
 
-class JoinedTest(absltest.TestCase):
+class DescribedTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.earlier = {
       'commit': 'old',
-      'roles': {'student': {'clean': 0.9}},
-      'transfer': {'a': 1},
-      'autoattack': {'student': {'apgd_ce': 'old', 'square': 'old'}},
-      'corruptions': {'student': 'old'},
+      'selection': {'roles': SOURCES},
+      'roles': {'student': {}},
+      'autoattack': {},
+      'evaluations': [],
     }
-    self.content = {'commit': 'new', 'roles': {}, 'transfer': {'b': 2}}
+    self.content = {'commit': 'new', 'selection': {'roles': SOURCES}}
 
-  def test_accuracies_stay_if_none_were_measured(self):
-    joined = result_content.joined(
-      self.earlier,
-      self.content,
-      replaces_accuracies=False,
-      **NO_ADDITIONS,
-    )
-    self.assertEqual(joined['commit'], 'old')
-    self.assertEqual(joined['roles'], self.earlier['roles'])
-    self.assertEqual(joined['transfer'], {'a': 1, 'b': 2})
+  def _described(self, **options):
+    return result_content.described(self.earlier, self.content, **options)
 
-  def test_accuracies_are_replaced_and_the_rest_is_added_to(self):
-    joined = result_content.joined(
-      self.earlier,
-      self.content,
-      replaces_accuracies=True,
-      **NO_ADDITIONS
-      | {'autoattack': {'student': {'square': 'new'}, 'peer': {'fab': 'new'}}},
-    )
-    self.assertEqual(joined['commit'], 'new')
-    self.assertEqual(joined['transfer'], {'b': 2})
+  def test_new_accuracies_are_described(self):
+    self.assertEqual(self._described(measures_accuracies=True), self.content)
+
+  def test_of_the_earlier_accuracies_if_there_are_no_new_ones(self):
     self.assertEqual(
-      joined['autoattack'],
-      {
-        'student': {'apgd_ce': 'old', 'square': 'new'},
-        'peer': {'fab': 'new'},
-      },
+      self._described(measures_accuracies=False),
+      {'commit': 'old', 'selection': {'roles': SOURCES}},
     )
-    self.assertEqual(joined['corruptions'], {'student': 'old'})
-    # The earlier results themselves are not changed.
-    self.assertEqual(self.earlier['autoattack']['student']['square'], 'old')
+
+  def test_other_networks(self):
+    self.earlier['selection'] = {'roles': {'student': {'step': 9}}}
+    self.assertEqual(self._described(measures_accuracies=False), self.content)
+    self.earlier = {}
+    self.assertEqual(self._described(measures_accuracies=False), self.content)
 
 
 if __name__ == '__main__':

@@ -27,14 +27,17 @@ class NetworkTest(runs.RunTestCase):
   def test_bad_input(self):
     with self.assertRaisesRegex(ValueError, 'role=peer: .* has student'):
       self.export('safetensors', role='peer')
-    with self.assertRaisesRegex(FileNotFoundError, "no 'latest' checkpoint"):
-      self.export('safetensors', which='latest')
     with self.assertRaisesRegex(ValueError, 'known: stablehlo, onnx'):
       network.export(self.workdir, format_name='keras')
     with self.assertRaisesRegex(FileNotFoundError, 'there is no'):
       network.export(self.workdir, output=self.folder / 'no' / 'x.stablehlo')
     with self.assertRaisesRegex(FileNotFoundError, 'not the work directory'):
       network.export(self.folder)
+
+  def test_a_checkpoint_in_place_of_one_that_is_gone(self):
+    _, card = self.export('safetensors', which='latest')
+    self.assertIn('"checkpoint": "best"', card)
+    self.assertIn("in place of 'latest', which is damaged or gone", card)
 
 
 class OwnArchitectureTest(parameterized.TestCase):

@@ -5,8 +5,9 @@ import pathlib
 from absl.testing import parameterized
 
 from peeraid_jax import config as config_lib
+from peeraid_jax import files
 from peeraid_jax.export import formats, network
-from peeraid_jax.runtime import files, parallel
+from peeraid_jax.runtime import parallel
 from peeraid_jax.training import build, checkpoint
 from tests import helpers
 

@@ -57,7 +57,7 @@ class FaultsTest(command.Case):
     self.assertIn(f'resuming from step {before}', out)
     self.assert_same_run(workdir)
     with self.subTest('none is left'):
-      for path in latest.iterdir():
+      for path in (workdir / 'checkpoints').glob('*/*'):
         _damage(path)
       out = self.run_to_end(workdir, code=1)
       self.assertIn('no checkpoint is left to go on from', out)

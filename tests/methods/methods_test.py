@@ -10,10 +10,10 @@ import pytest
 from absl.testing import absltest, parameterized
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import methods
+from peeraid_jax import files, methods
 from peeraid_jax.data import batches
 from peeraid_jax.methods import base
-from peeraid_jax.runtime import files, parallel
+from peeraid_jax.runtime import parallel
 from peeraid_jax.training import averaging, build, checkpoint
 from tests import helpers
 

@@ -69,7 +69,8 @@ class ReportTest(chex.TestCase):
 
   def test_accuracies_are_those_of_the_result_file(self):
     self.assertIn('62.5', self.text)
-    self.assertIn('AutoAttack on 16', self.text)
+    self.assertIn('clean (360 images)', self.text)
+    self.assertIn('AutoAttack (the first 16 images)', self.text)
     self.assertIn('commit abc', self.text)
 
   def test_checks_show_their_accuracies(self):

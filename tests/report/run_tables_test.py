@@ -23,6 +23,22 @@ class RunTablesTest(absltest.TestCase):
     text = run_tables.table({'whole': 'A', 'half': 'B'}, groups)
     self.assertIn('| B (1 of 2 seeds), student |', text)
 
+  def test_cells_on_other_images_say_so(self):
+    result = sample_results.result
+    groups = {'a': [result(0, 0.2)], 'b': [result(0, 0.2)], 'c': [result(0)]}
+    other = groups['b'][0]
+    other['roles']['student']['pgd20'] |= {'n': 30, 'subset': 'stratified'}
+    for content in groups.values():
+      content[0]['roles']['student']['cw30']['n'] = 25
+    text = run_tables.table({'a': 'A', 'b': 'B', 'c': 'C'}, groups)
+    self.assertIn('| 50.0 (on 30 (stratified) images) |', text)
+    self.assertEqual(text.count('images)'), 1)
+    self.assertIn(
+      'on 40 (clean), 40 (FGSM), 40 (PGD-20), 25 (CW-30) test images, '
+      'AutoAttack on 20 (commit',
+      text,
+    )
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -5,9 +5,8 @@ from unittest import mock
 
 import numpy as np
 
-from peeraid_jax import report
+from peeraid_jax import files, report
 from peeraid_jax.report import measure
-from peeraid_jax.runtime import files
 from tests import helpers
 from tests.export import runs as export_runs
 
@@ -74,7 +73,8 @@ def workdir(folder, name='run', method='peeraid', **results_content):
     )
   lines = ''.join(json.dumps(record) + '\n' for record in records)
   (path / 'metrics.jsonl').write_text(lines)
-  files.write_json(path / 'results.json', results_content)
+  if results_content:
+    files.write_json(path / 'results.json', results_content)
   return path
 
 

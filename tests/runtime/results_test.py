@@ -4,7 +4,8 @@ import re
 
 from absl.testing import absltest, parameterized
 
-from peeraid_jax.runtime import files, results
+from peeraid_jax import files
+from peeraid_jax.runtime import results
 from tests import helpers
 
 

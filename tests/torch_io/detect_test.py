@@ -47,6 +47,13 @@ class DetectTest(networks.FilesTestCase):
       odd = {n: a for n, a in arrays.items() if not n.startswith('layer4.1')}
       torch_io.read(self.write(odd))
 
+  def test_many_stages_are_counted_at_once(self):
+    arrays = networks.state_dict('resnet18', 2)
+    kernel = arrays['layer1.0.conv1.weight']
+    many = {f'layer{i}.0.conv1.weight': kernel for i in range(1, 9000)}
+    with self.assertRaisesRegex(ValueError, 'is none of resnet18, '):
+      detect.detect({**arrays, **many})
+
   def test_arrays_of_another_rank_are_refused(self):
     arrays = networks.state_dict('tiny', 4)
     for name, array in (

@@ -2,18 +2,24 @@
 
 import collections
 import pathlib
+import pickle
 import zipfile
 
 import ml_dtypes
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from peeraid_jax.torch_io import pickles
+from peeraid_jax.torch_io import pickles, sources
 from tests import helpers
-from tests.torch_io import torch_files
+from tests.torch_io import hostile, torch_files
 
 Named, Called = torch_files.Named, torch_files.Called
 WRITERS = (torch_files.write_zip, torch_files.write_legacy)
+
+
+def _read(path):
+  with sources.opened(path) as file:
+    return pickles.read(file)
 
 
 def _arrays() -> collections.OrderedDict:
@@ -37,7 +43,7 @@ class PicklesTest(parameterized.TestCase):
   @parameterized.parameters(*WRITERS)
   def test_arrays_come_back(self, write):
     arrays = _arrays()
-    content = pickles.read(write(self.path, {'net': arrays, 'epoch': 3}))
+    content = _read(write(self.path, {'net': arrays, 'epoch': 3}))
     self.assertEqual(content['epoch'], 3)
     self.assertEqual(list(content['net']), list(arrays))
     for name, array in arrays.items():
@@ -48,14 +54,37 @@ class PicklesTest(parameterized.TestCase):
   def test_big_endian(self):
     arrays = _arrays()
     del arrays['short']
-    content = pickles.read(torch_files.write_zip(self.path, arrays, big=True))
+    content = _read(torch_files.write_zip(self.path, arrays, big=True))
     for name, array in arrays.items():
       np.testing.assert_array_equal(content[name].array(), array)
+
+  @parameterized.parameters(
+    ('float8_e4m3fn', ml_dtypes.float8_e4m3fn),
+    ('float8_e5m2', ml_dtypes.float8_e5m2),
+    ('uint16', np.uint16),
+  )
+  def test_types_without_a_storage_of_their_own(self, called, dtype):
+    odd = hostile.call(
+      hostile.name('torch._utils', '_rebuild_tensor_v3'),
+      hostile.storage('UntypedStorage', 24),
+      hostile.integer(1),
+      hostile.numbers(3, 2),
+      hostile.numbers(1, 3),
+      pickle.NEWFALSE,
+      pickle.NONE,
+      hostile.name('torch', called),
+    )
+    path = hostile.write(pathlib.Path(self.path), hostile.pickled(odd))
+    array = _read(path)['odd'].array()
+    raw = np.arange(6, dtype=np.float32).tobytes()
+    expected = np.frombuffer(raw, dtype)[1:7].reshape(2, 3).T
+    self.assertEqual(array.dtype, dtype)
+    self.assertEqual(array.tobytes(), expected.tobytes())
 
   def test_tensors_may_share_a_storage_and_be_transposed(self):
     array = np.arange(6, dtype=np.float32)
     path = torch_files.write_zip(self.path, [array, array])
-    tensor = pickles.read(path)[0]
+    tensor = _read(path)[0]
     tensor.shape, tensor.strides = (3, 2), (1, 3)
     np.testing.assert_array_equal(
       tensor.array(), array.reshape(2, 3).transpose()
@@ -76,7 +105,7 @@ class PicklesTest(parameterized.TestCase):
   )
   def test_no_tensor_reaches_outside_of_its_storage(self, *view):
     path = torch_files.write_zip(self.path, np.arange(6.0))
-    tensor = pickles.read(path)
+    tensor = _read(path)
     tensor.offset, tensor.shape, tensor.strides = view
     with self.assertRaisesRegex(ValueError, 'tensor of shape'):
       tensor.array()
@@ -96,7 +125,7 @@ class PicklesTest(parameterized.TestCase):
   def test_nothing_is_called(self, write, named):
     ran = f'{self.path}.ran'
     evil = Called(named, f'touch {ran}', state={'x': 1})
-    content = pickles.read(write(self.path, {'net': _arrays(), 'evil': evil}))
+    content = _read(write(self.path, {'net': _arrays(), 'evil': evil}))
     self.assertIsInstance(content['evil'], pickles.Inert)
     self.assertEqual(content['evil'].name, f'{named.module}.{named.name}')
     self.assertEqual(content['evil'].state, {'x': 1})
@@ -104,12 +133,12 @@ class PicklesTest(parameterized.TestCase):
 
   def test_messages_for_damaged_files(self):
     with self.assertRaisesRegex(FileNotFoundError, 'no such file'):
-      pickles.read(self.path + '.not')
+      _read(self.path + '.not')
 
     def read(content: bytes):
       with open(self.path, 'wb') as file:
         file.write(content)
-      return pickles.read(self.path)
+      return _read(self.path)
 
     with self.assertRaisesRegex(ValueError, 'download went wrong'):
       read(b'<!DOCTYPE html><html>Quota exceeded')
@@ -121,10 +150,10 @@ class PicklesTest(parameterized.TestCase):
     with zipfile.ZipFile(self.path, 'w') as archive:
       archive.writestr('readme', 'a zip')
     with self.assertRaisesRegex(ValueError, 'not one of torch.save'):
-      pickles.read(self.path)
+      _read(self.path)
     torch_files.write_zip(self.path, np.zeros(1000), deflated=True)
     with self.assertRaisesRegex(ValueError, 'compressed'):
-      pickles.read(self.path)
+      _read(self.path)
 
 
 if __name__ == '__main__':

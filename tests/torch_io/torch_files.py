@@ -81,7 +81,7 @@ class _Pickler(pickle._Pickler):
   }
 
 
-def _pickled(content) -> tuple[bytes, list[_Stored]]:
+def pickled(content) -> tuple[bytes, list[_Stored]]:
   """Returns the pickle of some content, and the storages beside it."""
   file = io.BytesIO()
   pickler = _Pickler(file)
@@ -92,11 +92,11 @@ def _pickled(content) -> tuple[bytes, list[_Stored]]:
 def write_zip(path, content, *, big: bool = False, deflated: bool = False):
   """Writes nested containers of arrays in the format since PyTorch 1.6."""
   path = pathlib.Path(path)
-  pickled, storages = _pickled(content)
+  operations, storages = pickled(content)
   order = '>' if big else '<'
   with zipfile.ZipFile(path, 'w') as archive:
     kind = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
-    archive.writestr('archive/data.pkl', pickled, kind)
+    archive.writestr('archive/data.pkl', operations, kind)
     archive.writestr('archive/byteorder', 'big' if big else 'little')
     for stored in storages:
       array = stored.array
@@ -110,11 +110,11 @@ def write_zip(path, content, *, big: bool = False, deflated: bool = False):
 def write_legacy(path, content):
   """Writes nested containers of arrays in the format before PyTorch 1.6."""
   path = pathlib.Path(path)
-  pickled, storages = _pickled(content)
+  operations, storages = pickled(content)
   with path.open('wb') as file:
     for part in (0x1950A86A20F9469CFC6C, 1001, {'little_endian': True}):
       pickle.dump(part, file, protocol=2)
-    file.write(pickled)
+    file.write(operations)
     pickle.dump([stored.key for stored in storages], file, protocol=2)
     for stored in storages:
       file.write(stored.array.size.to_bytes(8, 'little'))

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from absl.testing import absltest, parameterized
 
 from peeraid_jax import config as config_lib
-from peeraid_jax import nets
-from peeraid_jax.runtime import files, parallel, progress
-from peeraid_jax.training import build, checkpoint
+from peeraid_jax import files, nets
+from peeraid_jax.runtime import parallel, progress
+from peeraid_jax.training import build, checkpoint, checkpoint_files
 from tests import helpers
 
 
@@ -87,7 +87,7 @@ class CheckpointTest(chex.TestCase, parameterized.TestCase):
     self.assertIn('Going on from step 3', told)
     self.assertTrue(folder.exists())
     with mock.patch.object(progress, 'say') as say:
-      checkpoint.restore_with_meta(self.workdir, repair=True)
+      self.assertEqual(checkpoint.resume(self.workdir).which, 'latest')
     self.assertRegex(say.call_args.args[0], 'moved to .*/bad/latest-6-0')
     self.assertEqual(checkpoint.latest_step(self.workdir), 3)
     self.assertTrue((self.workdir / 'checkpoints/bad/latest-6-0').is_dir())
@@ -98,7 +98,9 @@ class CheckpointTest(chex.TestCase, parameterized.TestCase):
     path.write_text(path.read_text().replace('"x": 1', '"x": 2'))
     with self.assertRaisesRegex(ValueError, '3 is not what was saved'):
       checkpoint.restore(self.workdir)
-    with mock.patch.object(checkpoint, '_digest', return_value='of others'):
+    with mock.patch.object(
+      checkpoint_files, 'digest', return_value='of others'
+    ):
       checkpoint.save(self.workdir, self._at(4), {}, which='latest')
     with self.assertRaisesRegex(ValueError, '4 is not what was saved'):
       checkpoint.restore(self.workdir)
@@ -107,13 +109,11 @@ class CheckpointTest(chex.TestCase, parameterized.TestCase):
     checkpoint.save(self.workdir, self._at(3), {}, which='latest')
     checkpoint.save(self.workdir, self._at(3), {}, which='best')
     folder = self._damage(3, 'truncated', which='best')
-    with self.assertRaisesRegex(
-      ValueError, f'{folder} .*eval.checkpoint=latest'
-    ):
+    with self.assertRaisesRegex(ValueError, f'no checkpoint is left.*{folder}'):
       checkpoint.restore(self.workdir, which='best')
     folder = self._damage(3, 'bit flipped')
     with self.assertRaisesRegex(ValueError, f'{folder} .*begin anew'):
-      checkpoint.restore(self.workdir)
+      checkpoint.resume(self.workdir)
     self.assertEqual(checkpoint.latest_step(self.workdir), 3)
 
   def test_not_to_be_written(self):
@@ -129,6 +129,15 @@ class CheckpointTest(chex.TestCase, parameterized.TestCase):
     )
     with self.assertRaisesRegex(ValueError, 'cannot be read'):
       checkpoint.restore(self.workdir)
+
+  def test_which_holds_a_role(self):
+    for role, preference, which in (
+      ('student', 'best', 'best'),
+      ('student_swa', 'best', 'best_swa'),
+      ('peer', 'best', 'best'),
+      ('student_swa', 'latest', 'latest'),
+    ):
+      self.assertEqual(checkpoint.which_of(role, preference), which)
 
 
 if __name__ == '__main__':

@@ -97,10 +97,28 @@ class CreateTest(parameterized.TestCase):
     ({'options': ('b1=0.5',)}, 'momentum, nesterov, weight_decay'),
     ({'options': ('momentum=x',)}, 'should be a number or a text'),
     ({'name': 'adamw', 'momentum': 0.5}, 'momentum=0.5: .*no such setting'),
+    ({'name': 'adamw', 'options': ('b1="x"',)}, 'should be like 0.9'),
+    ({'name': 'adamw', 'options': ('b1=True',)}, 'should be like 0.9'),
+    ({'name': 'adamw', 'options': ('b1=1e999',)}, 'should be like 0.9'),
+    ({'name': 'adamw', 'options': ('b2=1',)}, 'b2=1 should be .* below 1'),
+    ({'name': 'adamw', 'options': ('eps=0',)}, 'eps=0 should be above 0'),
+    ({'name': 'adamw', 'options': ('b1=0', 'b1=0.5')}, "has 'b1' twice"),
+    ({'options': ('nesterov=1',)}, 'should be like False'),
   )
   def test_bad_settings(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       self._create(**settings)
+
+  def test_a_weight_decay_without_effect(self):
+    optimizers.register('plain', lambda rate: optax.sgd(rate))
+    self.addCleanup(optimizers.OPTIMIZERS._entries.pop, 'plain')
+    settings = helpers.config('natural').optimizer.student
+    self.assertEqual(optimizers.notes(settings, role='student'), [])
+    settings.name = 'plain'
+    (note,) = optimizers.notes(settings, role='student')
+    self.assertIn('optimizer.student.weight_decay=0.0002 has no effect', note)
+    settings.weight_decay = 0.0
+    self.assertEqual(optimizers.notes(settings, role='student'), [])
 
 
 if __name__ == '__main__':

@@ -90,10 +90,60 @@ class CreateTest(parameterized.TestCase):
       {'schedule': 'cosine', 'schedule_options': ('rise=1',)},
       'optimizer.peer.schedule_options has .rise=1.; its settings are',
     ),
+    (
+      {'schedule': 'cosine', 'schedule_options': ('epochs=5',)},
+      'has .epochs=5.; its settings are warmup_epochs, final$',
+    ),
+    (
+      {'schedule': 'cosine', 'schedule_options': ('final=-1',)},
+      'schedule_options: final=-1 should be at least 0',
+    ),
+    (
+      {'schedule': 'one_cycle', 'schedule_options': ('final=0',)},
+      'schedule_options: final=0 should be above 0',
+    ),
+    (
+      {'schedule': 'one_cycle', 'schedule_options': ('initial=0',)},
+      'schedule_options: initial=0 should be above 0',
+    ),
+    (
+      {'schedule': 'one_cycle', 'schedule_options': ('rise=1.0',)},
+      'schedule_options: rise=1.0 should be between 0 and 1',
+    ),
+    (
+      {'schedule': 'one_cycle', 'schedule_options': ('rise="x"',)},
+      'has .rise="x".; the value should be like 0.3',
+    ),
+    (
+      {'schedule': 'one_cycle', 'schedule_options': ('final=0.1', 'final=1')},
+      "has 'final' twice",
+    ),
+    (
+      {'schedule': 'one_cycle', 'warmup_epochs': 4.0},
+      'warmup_epochs=4.0 should be below 4, the epochs of the run',
+    ),
   )
   def test_bad_settings(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       self._create(**settings)
+
+  def test_fields_without_effect(self):
+    for settings, expected in (
+      ({}, []),
+      ({'schedule': 'one_cycle', 'decay_epochs': ()}, []),
+      (
+        {'schedule': 'cosine'},
+        [
+          'optimizer.peer.decay_epochs=(1,) has no effect: the schedule '
+          "'cosine' does not use it"
+        ],
+      ),
+    ):
+      config = helpers.config('peeraid')
+      config.optimizer.peer.update(settings)
+      self.assertEqual(
+        schedules.notes(config.optimizer.peer, role='peer'), expected
+      )
 
 
 if __name__ == '__main__':

@@ -7,8 +7,8 @@ import jax
 from absl.testing import absltest
 
 from peeraid_jax import config as config_lib
+from peeraid_jax import files
 from peeraid_jax.config import validate
-from peeraid_jax.runtime import files
 from peeraid_jax.training import build, checkpoint, loop, teachers
 from tests import helpers
 
@@ -172,6 +172,27 @@ class TeachersTest(chex.TestCase):
     teacher = teachers.teacher_config(config, 'teacher', file)
     self.assertEqual(teacher.attack.epsilon, 4 / 255)
     # The recipe's own step would not fit another radius.
+    self.assertEqual(teacher.eval.step_size, 0)
+
+  def test_a_radius_of_a_config_file_reaches_a_trades_teacher(self):
+    path = self.folder / 'mine.py'
+    path.write_text(
+      'import importlib.util\n'
+      f'path = {str(pathlib.Path(FILE).parent / "cifar10.py")!r}\n'
+      "spec = importlib.util.spec_from_file_location('cifar10', path)\n"
+      'module = importlib.util.module_from_spec(spec)\n'
+      'spec.loader.exec_module(module)\n'
+      'def get_config(argument=None):\n'
+      '  config = module.get_config(argument)\n'
+      '  config.attack.epsilon = 4 / 255\n'
+      '  return config\n'
+    )
+    # The teacher's own file has the recipe's radius.
+    shipped = str(pathlib.Path(FILE).parent / 'cifar10.py')
+    config = config_lib.load(f'{path}:method=rslad')
+    config.teacher.train_config = f'{shipped}:method=trades'
+    teacher = teachers.teacher_config(config, 'teacher', str(path))
+    self.assertEqual(teacher.attack.epsilon, 4 / 255)
     self.assertEqual(teacher.eval.step_size, 0)
 
   def test_agkd_bmls_teacher_is_that_of_its_authors(self):

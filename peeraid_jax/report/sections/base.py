@@ -1,12 +1,14 @@
 """What sections are filled from: runs, test images and measurements."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from peeraid_jax.config import dataset
+from peeraid_jax.evaluation import entries
 from peeraid_jax.report import measure, runs, theme
 from peeraid_jax.report import store as store_lib
 
@@ -34,6 +36,7 @@ class ReportData:
   Args:
     opened_runs: the runs; the report is about the first.
     examples: test images.
+    subset: what they are: 'all', 'first' or 'stratified'.
     store: measurements so far.
     landscape_size: grid points along each direction of a loss landscape.
 
@@ -41,6 +44,7 @@ class ReportData:
     runs: as given.
     first: the run that the report is about.
     examples: as given.
+    subset: as given.
     landscape_size: as given.
     class_names: names of the classes, in the order of the labels.
   """
@@ -49,18 +53,40 @@ class ReportData:
     self,
     opened_runs: Sequence[runs.Run],
     examples: measure.Examples,
+    subset: str,
     store: store_lib.Store,
     *,
     landscape_size: int,
   ):
     self.runs, self.examples, self._store = opened_runs, examples, store
     self.first, self.landscape_size = opened_runs[0], landscape_size
+    self.subset, self._how = subset, self.first.config.eval.subset
     self.class_names = dataset.class_names(self.first.config.data)
 
-  def first_examples(self, count: int) -> measure.Examples:
-    """Returns the first `count` test images."""
+  def rows(self, count: int, among: np.ndarray | None = None) -> np.ndarray:
+    """Chooses rows of the test images, as `config.eval.subset` says.
+
+    Args:
+      count: how many; at most all.
+      among: rows to choose from; by default all.
+    """
+    labels = self.examples.labels
+    among = np.arange(len(labels)) if among is None else among
+    chosen, _ = dataset.chosen(labels[among], count, self._how)
+    return among[chosen]
+
+  def some_examples(self, count: int) -> measure.Examples:
+    """Returns those test images that `rows` chooses."""
     images, labels, seed = self.examples
-    return measure.Examples(images[:count], labels[:count], seed)
+    rows = self.rows(count)
+    return measure.Examples(images[rows], labels[rows], seed)
+
+  def images_text(self, count: int | None = None) -> str:
+    """Says how many test images, and which; by default all of the report."""
+    total = len(self.examples.labels)
+    if count is None or count >= total:
+      return entries.images_text(total, self.subset)
+    return entries.images_text(count, self._how)
 
   def caption(
     self,
@@ -78,8 +104,7 @@ class ReportData:
     Returns:
       Data set, number of images, attack with its settings, and network.
     """
-    images = f'first {count or len(self.examples.labels)} test images'
-    parts = [f'{self.first.config.data.name}, {images}']
+    parts = [f'{self.first.config.data.name}, {self.images_text(count)}']
     if attack:
       parts.append(f'{attack}, {self.pgd}')
     label = run.label if run else 'each run'
@@ -126,8 +151,12 @@ class ReportData:
     Returns:
       name -> array.
     """
+    # Labels may be paths, or longer than the name of a file may be.
+    label = re.sub(r'[^A-Za-z0-9_.-]', '_', run.label)[-100:]
+    if self._how != 'first':
+      settings['subset'] = self._how
     return self._store.get(
-      f'{run.label.replace("/", "_")}-{name}',
+      f'{label}-{name}',
       {
         'source': run.sources[run.role],
         'workdir': str(run.workdir.resolve()),

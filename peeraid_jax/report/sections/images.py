@@ -44,9 +44,9 @@ def examples(data: base.ReportData) -> base.Section:
   run, labels = data.first, data.examples.labels
   arrays = data.clean_and_attacked(run)
   correct = arrays['clean_logits'].argmax(-1) == labels
-  rows = np.flatnonzero(correct)[:SHOWN]
+  rows = data.rows(SHOWN, np.flatnonzero(correct))
   if not len(rows):
-    rows = np.arange(min(SHOWN, len(labels)))
+    rows = data.rows(SHOWN)
   clean, attacked = data.examples.images[rows], arrays['adversarial'][rows]
   perturbation, factor = _amplified(attacked - clean, run.threat)
 
@@ -55,8 +55,8 @@ def examples(data: base.ReportData) -> base.Section:
 
   return base.Section(
     'Examples',
-    'The first images that the network classifies correctly, and the same '
-    'images attacked by PGD. The predicted class stands above each image.',
+    'Images that the network classifies correctly, and the same images '
+    'attacked by PGD. The predicted class stands above each image.',
     [
       theme.Panel(
         'examples',
@@ -150,7 +150,7 @@ def _tsne_panel(data: base.ReportData, run: runs.Run) -> theme.Panel | None:
   """Returns the projected features; None if there are too few images."""
   arrays, labels = data.clean_and_attacked(run), data.examples.labels
   first_classes = sorted(set(labels.tolist()))[:PROJECTED_CLASSES]
-  rows = np.flatnonzero(np.isin(labels, first_classes))[:PROJECTED]
+  rows = data.rows(PROJECTED, np.flatnonzero(np.isin(labels, first_classes)))
   if len(rows) <= 4:
     return None
   positions = data.measured(
@@ -183,7 +183,7 @@ def _tsne_panel(data: base.ReportData, run: runs.Run) -> theme.Panel | None:
 def _attention_panel(data: base.ReportData, run: runs.Run) -> theme.Panel:
   """Returns clean and attacked images with their attention maps."""
   arrays = data.clean_and_attacked(run)
-  rows = np.arange(min(SHOWN, len(data.examples.labels)))
+  rows = data.rows(SHOWN)
   return theme.Panel(
     'attention',
     'Attention, clean and attacked',

@@ -24,9 +24,9 @@ def _measure(data: base.ReportData, run: runs.Run) -> dict[str, Any]:
     'around_weights', 'along_weights' and 'around_images' -> arrays, as of the
     functions of `landscape`.
   """
-  examples, size = data.first_examples(IMAGES), data.landscape_size
+  examples, size = data.some_examples(IMAGES), data.landscape_size
   count = len(examples.labels)
-  attacked = data.clean_and_attacked(run)['adversarial'][:count]
+  attacked = data.clean_and_attacked(run)['adversarial'][data.rows(IMAGES)]
   measured = functools.partial(data.measured, run, n=count, size=size)
   return {
     'around_weights': measured(

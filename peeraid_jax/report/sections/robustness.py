@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from peeraid_jax.evaluation import entries
 from peeraid_jax.report import (
   charts,
   measure,
-  result_files,
   runs,
-  text,
   theme,
 )
 from peeraid_jax.report.sections import base
@@ -108,25 +107,31 @@ def _steps_panel(data: base.ReportData) -> theme.Panel:
 
 def _autoattack_panel(data: base.ReportData) -> theme.Panel | None:
   """Returns the outcomes of AutoAttack, if a run's result file has them."""
-  reports = {
-    run.label: report
+  measured = {
+    run.label: max(found, key=lambda entry: entry['n'])
     for run in data.runs
-    if (report := result_files.autoattack_report(run.results, run.role))
+    if (found := run.measured('autoattack', 'autoattack'))
   }
-  if not reports:
+  if not measured:
     return None
-  image_counts = text.listed(report['n'] for report in reports.values())
+  images = {
+    label: entries.images_text(entry['n'], entry['subset'])
+    for label, entry in measured.items()
+  }
+  same = len(set(images.values())) == 1
+  which = ' or '.join(sorted(set(images.values())))
+  shown = {
+    label if same else f'{label} ({images[label]})': entry['result']['counts']
+    for label, entry in measured.items()
+  }
   return theme.Panel(
     'autoattack',
     'Images broken by each attack of AutoAttack',
-    f'{data.first.config.data.name}, first {image_counts} test images; '
-    f'AutoAttack, {data.threat_model}; each image counts for the first attack '
-    'that changed its correct prediction.',
-    functools.partial(
-      charts.outcomes,
-      counts={label: report['counts'] for label, report in reports.items()},
-    ),
-    height=1.3 + 0.5 * len(reports),
+    f'{data.first.config.data.name}, {which}; AutoAttack, {data.threat_model}; '
+    'each image counts for the first attack that changed its correct '
+    'prediction.',
+    functools.partial(charts.outcomes, counts=shown),
+    height=1.3 + 0.5 * len(shown),
   )
 
 
