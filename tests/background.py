@@ -85,20 +85,14 @@ class Case(parameterized.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.folder = helpers.class_folder(cls)
-    cls.environment = {
-      **os.environ,
-      'XDG_CACHE_HOME': str(cls.folder / 'cache'),
-      'XLA_FLAGS': '',
-      'PYTHONUNBUFFERED': '1',
-    }
+    cls.environment = command.environment(cls.folder)
 
   def start(self, workdir, *extra, count=2, faults=()):
     """Starts `count` processes; `faults` has settings of `WITH_FAULT`."""
     port = _free_port()
     started = []
     for index in range(count):
-      arguments = command.Case.command.__func__(
-        command.Case,
+      arguments = command.arguments(
         workdir,
         f'--config.distributed.coordinator=127.0.0.1:{port}',
         f'--config.distributed.processes={count}',
@@ -114,7 +108,7 @@ class Case(parameterized.TestCase):
 
   def start_one(self, workdir, *extra, code='', **streams):
     """Starts one process; `code` runs before the command, if it is given."""
-    arguments = command.Case.command.__func__(command.Case, workdir, *extra)
+    arguments = command.arguments(workdir, *extra)
     if code:
       arguments = [sys.executable, '-c', code, *arguments[2:]]
     return self._started(arguments, **streams)

@@ -34,6 +34,31 @@ OVERRIDES = {
 STEPS = 30
 
 
+def environment(folder: pathlib.Path) -> dict[str, str]:
+  """Returns the environment of a command; compiled programs lie in `folder`."""
+  return {
+    **os.environ,
+    'XDG_CACHE_HOME': str(folder / 'cache'),
+    'XLA_FLAGS': '',
+    'PYTHONUNBUFFERED': '1',
+  }
+
+
+def arguments(workdir, *extra: str) -> list[str]:
+  """Returns the command line of a run with `OVERRIDES` and further flags."""
+  # A flag may be given only once.
+  given = {e.removeprefix('--config.').split('=')[0] for e in extra}
+  return [
+    sys.executable,
+    '-m',
+    'peeraid_jax.main',
+    '--config=configs/digits.py:student=tiny',
+    f'--workdir={workdir}',
+    *[f'--config.{k}={v}' for k, v in OVERRIDES.items() if k not in given],
+    *extra,
+  ]
+
+
 class Case(chex.TestCase):
   """One whole run of a tiny network, and what others are compared with."""
 
@@ -41,35 +66,15 @@ class Case(chex.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.folder = helpers.class_folder(cls)
-    cls.environment = {
-      **os.environ,
-      # Compiled programs are kept there.
-      'XDG_CACHE_HOME': str(cls.folder / 'cache'),
-      'XLA_FLAGS': '',
-      'PYTHONUNBUFFERED': '1',
-    }
+    cls.environment = environment(cls.folder)
     cls.whole = cls.folder / 'whole'
     cls.printed = cls.run_to_end(cls.whole)
-
-  @classmethod
-  def command(cls, workdir, *extra):
-    # A tuple that is given twice is the sum of both.
-    given = {e.removeprefix('--config.').split('=')[0] for e in extra}
-    return [
-      sys.executable,
-      '-m',
-      'peeraid_jax.main',
-      '--config=configs/digits.py:student=tiny',
-      f'--workdir={workdir}',
-      *[f'--config.{k}={v}' for k, v in OVERRIDES.items() if k not in given],
-      *extra,
-    ]
 
   @classmethod
   def run_to_end(cls, workdir, *extra, code=0, env=None, limits='true'):
     """Returns what is printed; `limits` is a line of shell before it."""
     done = subprocess.run(
-      ['bash', '-c', f'{limits}; exec "$@"', '', *cls.command(workdir, *extra)],
+      ['bash', '-c', f'{limits}; exec "$@"', '', *arguments(workdir, *extra)],
       cwd=ROOT,
       capture_output=True,
       text=True,
@@ -82,7 +87,7 @@ class Case(chex.TestCase):
   def start(self, workdir, *extra):
     """Starts the command in the background."""
     return subprocess.Popen(
-      self.command(workdir, *extra),
+      arguments(workdir, *extra),
       cwd=ROOT,
       env=self.environment,
       stdout=subprocess.PIPE,
