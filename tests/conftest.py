@@ -6,6 +6,7 @@ Also counts the faults that `tests/faults` tries.
 import collections
 import importlib.metadata
 import os
+import signal
 
 import pytest
 
@@ -17,6 +18,16 @@ os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + _FLAGS
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Tests compile much and compute little.
 os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
+
+# A job in the background of a shell begins with Ctrl-C ignored, and so would
+# the commands that tests start.
+for _number, _handler in (
+  (signal.SIGINT, signal.default_int_handler),
+  (signal.SIGTERM, signal.SIG_DFL),
+  (signal.SIGHUP, signal.SIG_DFL),
+):
+  if signal.getsignal(_number) == signal.SIG_IGN:
+    signal.signal(_number, _handler)
 
 import jax  # noqa: E402
 
