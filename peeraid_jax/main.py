@@ -115,6 +115,7 @@ def main(argv: list[str]) -> None:
     ending.leave(128 + interrupted.number)
   except (ValueError, OSError, FloatingPointError) as error:
     if os.environ.get('PEERAID_TRACEBACK'):
+      ending.leave_unexpected(error)
       raise
     ending.leave(1, f'error: {error}')
   except Exception as error:

@@ -66,7 +66,8 @@ def count_classes(
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     arguments.append(keys)
   try:
-    inspect.signature(logits_fn).bind(*arguments)
+    # Not the signature of a function that a decorator names as wrapped.
+    inspect.signature(logits_fn, follow_wrapped=False).bind(*arguments)
   except TypeError as error:
     takes = '(images, keys)' if draws else '(images)'
     raise ValueError(

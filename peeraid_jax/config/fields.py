@@ -117,7 +117,7 @@ FIELDS: tuple[Field, ...] = (
   Field('distributed.coordinator', '', _TEXT, 'HOST:PORT of process 0.', _FREE),
   Field('distributed.processes', 0, whole(0), 'Number of processes; 0: from the environment.', _FREE),
   Field('distributed.process', -1, whole(-1), 'Index of this process, from 0; -1: from the environment.', _FREE),
-  Field('distributed.timeout_seconds', 300, whole(1), 'How long to wait for the other processes at the start; one that does not answer for that long, at most 30 s, counts as dead.', _FREE),
+  Field('distributed.timeout_seconds', 300, whole(1), 'How long to wait for the other processes at the start; one that does not answer for that long, at most 60 s, counts as dead.', _FREE),
 
   Field('awp.enabled', False, _FLAG, 'Adversarial weight perturbation.'),
   Field('awp.gamma', 0.005, number(0), "Length of the perturbation, relative to each kernel's norm."),

@@ -1,7 +1,8 @@
 """What the pixels of an image are, whatever kind of image it is.
 
 Images of 8 bits are taken as they are, grey ones in three equal channels.
-Grey images of 16 bits are scaled: 65535 becomes 255. Transparent images are
+Grey images of 16 bits are scaled: 65535 becomes 255. Of colour images of 16
+bits, Pillow reads the upper 8. Transparent images are
 laid on white. Images whose range of values is not known (floating point, 32
 bits) and images of several frames are refused.
 """

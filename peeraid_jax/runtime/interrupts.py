@@ -10,12 +10,13 @@ import _thread
 import contextlib
 import enum
 import os
-import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from peeraid_jax.runtime import terminal
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Signals within this time count as one: launchers send some of them twice, to
@@ -53,18 +54,6 @@ class Mode(enum.Enum):
   )
 
 
-def notify(text: str) -> None:
-  """Writes a line to stderr from any thread, without waiting.
-
-  A line that would have to wait, because nobody reads a full pipe, is dropped.
-  """
-  line = f'{text}\n'.encode()
-  with contextlib.suppress(OSError, ValueError):
-    if select.select([], [2], [], 0)[1]:
-      # A progress bar leaves the cursor of a terminal within its line.
-      os.write(2, b'\n' + line if os.isatty(2) else line)
-
-
 class _Listener:
   """Receives the signals of this process.
 
@@ -72,6 +61,7 @@ class _Listener:
     mode: what the first signal does.
     received: number of the first signal, or None.
     asked: what `check` raises, once this process should stop.
+    raised: whether it was raised.
     may_stop: whether all processes of the run are at the same place.
     before_end: called with (exit code, line) before the process ends in
       another thread than the main one.
@@ -91,17 +81,24 @@ class _Listener:
     self.received: int | None = None
     self.asked: BaseException | None = None
     self._first_time = 0.0
-    self._raised = False
+    self.raised = self._is_command = False
+    self._echoes = 0
 
   @property
   def active(self) -> bool:
     return bool(self._previous_handlers)
 
-  def start(self) -> None:
-    """Begins to receive signals; only the main thread can."""
+  def start(self, *, is_command: bool) -> None:
+    """Begins to receive signals; only the main thread can.
+
+    Args:
+      is_command: a second signal ends the process; otherwise, as in a
+        notebook, the handlers before get it.
+    """
     if threading.current_thread() is not threading.main_thread():
       return
     self._clear()
+    self._is_command = is_command
     read, self._write = os.pipe()
     os.set_blocking(self._write, False)
     self._previous_descriptor = signal.set_wakeup_fd(
@@ -130,20 +127,26 @@ class _Listener:
 
   def _handle(self, number, frame) -> None:
     """Runs in the main thread, as soon as that runs Python code."""
-    del frame
-    if self.mode == Mode.RAISE and not self._raised:
+    if self.mode == Mode.RAISE and not self.raised:
       self.asked = self.asked or Interrupted(number)
       self.raise_asked()
+    elif self._is_second() and not self._is_command:
+      signal.signal(number, self._previous_handlers[number])
+      signal.raise_signal(number)
+
+  def _is_second(self) -> bool:
+    since = time.monotonic() - self._first_time
+    return self.received is not None and since > _SAME_SECONDS
 
   def raise_asked(self) -> None:
     """Raises what was asked for, if anything was."""
     if self.asked is not None:
-      self._raised = True
+      self.raised = True
       raise self.asked
 
   def raise_missed(self) -> None:
     """Raises what was asked for while nothing looked at it."""
-    if self.mode == Mode.RAISE and not self._raised:
+    if self.mode == Mode.RAISE and not self.raised:
       self.raise_asked()
 
   def _listen(self, read: int) -> None:
@@ -154,20 +157,22 @@ class _Listener:
           self._receive(number[0])
 
   def _receive(self, number: int) -> None:
-    name, now = signal.Signals(number).name, time.monotonic()
-    if self.received is None:
-      self.received, self._first_time = number, now
+    name = signal.Signals(number).name
+    if self._echoes:
+      self._echoes -= 1
+    elif self.received is None:
+      self.received, self._first_time = number, time.monotonic()
       if self.mode == Mode.END:
         self.end(128 + number, f'{name} received: {self.mode.value}')
       self.asked = self.asked or Interrupted(number)
-      notify(f'{name} received: {self.mode.value}')
-    elif now - self._first_time > _SAME_SECONDS:
+      terminal.notify(f'{name} received: {self.mode.value}')
+    elif self._is_second() and self._is_command:
       self.end(128 + number, f'{name} received again: ended at once')
 
   def end(self, code: int, text: str) -> None:
     """Ends the process from any thread, with a line unless it is empty."""
     if text:
-      notify(text)
+      terminal.notify(text)
     # It may hang with the network.
     call = threading.Thread(
       target=self.before_end, args=(code, text), daemon=True
@@ -177,18 +182,15 @@ class _Listener:
     os._exit(code)
 
   def ask(self, error: BaseException, text: str = '') -> None:
-    """Asks this process to stop, as a signal would; from any thread.
-
-    Args:
-      error: that `check` raises.
-      text: a line for stderr.
-    """
+    """Lets `check` raise an error, with a line for stderr; from any thread."""
     if self.asked is not None:
       return
     self.asked = error
     if text:
-      notify(text)
+      terminal.notify(text)
     if isinstance(error, Interrupted) and self.mode == Mode.RAISE:
+      # Python tells the listener as of a signal from outside.
+      self._echoes += 1
       _thread.interrupt_main(error.number)
 
   def before_fork(self) -> None:
@@ -236,12 +238,9 @@ def join(
 
 
 def start() -> None:
-  """Receives signals from now on; the first one ends the process.
-
-  For a command, as its first step; a second call does nothing.
-  """
+  """Lets the first signal end this command; to be called at its beginning."""
   if not _listener.active:
-    _listener.start()
+    _listener.start(is_command=True)
 
 
 @contextlib.contextmanager
@@ -261,16 +260,19 @@ class Interrupts:
   def __enter__(self):
     self._started = not _listener.active
     if self._started:
-      _listener.start()
+      _listener.start(is_command=False)
     self._previous, _listener.mode = _listener.mode, Mode.NOTE
     return self
 
   def __exit__(self, kind, *unused):
-    if self._started:
-      _listener.stop()
-      return
     _listener.mode = self._previous
-    if kind is None:
+    if self._started:
+      # A signal after the last check is still to be raised.
+      missed = None if _listener.raised else _listener.asked
+      _listener.stop()
+      if kind is None and missed is not None:
+        raise missed
+    elif kind is None:
       _listener.raise_missed()
 
   def check(self, *unused) -> None:

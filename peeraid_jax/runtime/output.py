@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from peeraid_jax.runtime import interrupts
+from peeraid_jax.runtime import terminal
 
 
 class _Lasting:
@@ -38,7 +38,7 @@ class _Lasting:
       os.dup2(nowhere, self._stream.fileno())
       os.close(nowhere)
     if self._note:
-      interrupts.notify(self._note.format(error=error.strerror))
+      terminal.notify(self._note.format(error=error.strerror))
 
   def __getattr__(self, name: str):
     return getattr(self._stream, name)

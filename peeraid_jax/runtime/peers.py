@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from peeraid_jax.runtime import board as board_lib
-from peeraid_jax.runtime import forwarding, interrupts
+from peeraid_jax.runtime import forwarding, interrupts, terminal
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 # How long a process may go on after others have stopped in good order.
@@ -51,8 +51,10 @@ class Watch:
     self.board, self._patience = board, patience
     # What was read last: kind -> process -> value.
     self._told: dict[str, dict[int, Any]] = {}
-    # Of each other process: when its 'alive' changed, and how often.
-    self._changed = dict.fromkeys(self.board.others, time.monotonic())
+    # Of each other process: for how many of our looks its 'alive' has been the
+    # same, and how often it changed. Looks, not seconds: after a time in which
+    # all processes were suspended, nobody counts as dead.
+    self._unchanged = dict.fromkeys(self.board.others, 0)
     self._changes = dict.fromkeys(self.board.others, 0)
     self._left_since: dict[int, float] = {}
     # Held while all agree where to stop: `may_stop` waits.
@@ -69,7 +71,7 @@ class Watch:
     for other in self.board.others:
       now, before = (r.get('alive', {}).get(other) for r in (read, self._told))
       if now != before:
-        self._changed[other] = time.monotonic()
+        self._unchanged[other] = 0
         self._changes[other] += 1
     self._told = read
 
@@ -99,9 +101,11 @@ class Watch:
     """Ends this process if another one died, or left because of an error."""
     now = time.monotonic()
     for other in self.board.others:
+      self._unchanged[other] += 1
       left = self._left(other)
       if left is None:
-        if now - self._changed[other] > self._patience:
+        silent = self._unchanged[other] * _SECONDS_BETWEEN_LOOKS
+        if silent > self._patience:
           died = _died(other, f'no answer for {self._patience} s')
           self.end(1, f'error: {died}')
         continue
@@ -132,8 +136,9 @@ class Watch:
     if signals and self._stop_at is None and not self._agreeing:
       self._agreement.acquire()
       self._agreeing = True
-      self.board.write('calls', self._calls)
     calls = self._told.get('calls', {})
+    if self._agreeing and self.board.index not in calls:
+      self.board.write('calls', self._calls)
     if self._agreeing and len(calls) > len(self.board.others):
       self._stop_at = max(calls.values()) + 1
       self._agreeing = False
@@ -200,7 +205,7 @@ def watch(
   global current
   board = board_lib.of_run()
   if board is None:
-    interrupts.notify(
+    terminal.notify(
       'note: with this version of JAX the processes do not tell each other '
       'about signals and errors'
     )

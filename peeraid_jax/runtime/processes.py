@@ -22,8 +22,9 @@ from peeraid_jax.runtime import forwarding, interrupts, peers
 
 # Values of `config.distributed.mode`.
 MODES = ('auto', 'on', 'off')
-# A process that has not answered for so many seconds counts as dead.
-_PATIENCE = 30
+# A process that has not answered for so many seconds counts as dead. Its thread
+# cannot answer while a library is imported or a large program is written.
+_PATIENCE = 60
 
 
 def _environment() -> str:

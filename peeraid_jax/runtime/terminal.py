@@ -1,6 +1,8 @@
 """The standard streams of a command, whatever they were at its start."""
 
+import contextlib
 import os
+import select
 import sys
 
 
@@ -25,3 +27,15 @@ def prepare() -> None:
   for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
+
+
+def notify(text: str) -> None:
+  """Writes a line to stderr from any thread, without waiting.
+
+  A line that would have to wait, because nobody reads a full pipe, is dropped.
+  """
+  line = f'{text}\n'.encode()
+  with contextlib.suppress(OSError, ValueError):
+    if select.select([], [2], [], 0)[1]:
+      # A progress bar leaves the cursor of a terminal within its line.
+      os.write(2, b'\n' + line if os.isatty(2) else line)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import flax.serialization
 import jax
 
-from peeraid_jax.runtime import parallel, progress
+from peeraid_jax.runtime import parallel, processes, progress
 from peeraid_jax.runtime import workdir as workdir_lib
 from peeraid_jax.training import build, checkpoint_files
 from peeraid_jax.training import step as step_lib
@@ -192,9 +192,12 @@ def restore(workdir, *, which: str = 'latest') -> State:
 
 
 def resume(workdir) -> Restored | None:
-  """Returns the newest whole checkpoint of any kind, to train on from it.
+  """Returns the newest whole checkpoint, to train on from it.
 
-  Newer ones, which are damaged, are moved to `checkpoints/bad`, with a warning.
+  The latest ones come first. A run that was killed at the end of an epoch may
+  have a newer best one; it repeats that end, and so misses nothing that it had
+  not saved yet. If no latest one is whole, the newest of another kind is taken.
+  Damaged ones are moved to `checkpoints/bad`, with a warning.
 
   Args:
     workdir: of the run.
@@ -206,15 +209,24 @@ def resume(workdir) -> Restored | None:
     PermissionError: this user may not read one.
     ValueError: all are damaged.
   """
-  candidates = _candidates(workdir, WHICH)
-  if not candidates:
+  for which in WHICH:
+    if jax.process_index() == 0:
+      checkpoint_files.complete_replacement(_folder(workdir, which))
+  latest = _candidates(workdir, ('latest',))
+  others = _candidates(workdir, ('best', 'best_swa'))
+  if not latest and not others:
     return None
   try:
-    return _first_whole(workdir, candidates, repair=True)
+    found = _first_whole(workdir, [*latest, *others], repair=True)
   except ValueError as error:
     raise ValueError(
-      f'{error}. Name another folder with --workdir=DIR to begin anew.'
+      f'{error}. Name another folder with --workdir=DIR to start again.'
     ) from error
+  processes.check_agreement(
+    'checkpoints to go on from',
+    {'kind': found.which, 'step': int(found.state.step)},
+  )
+  return found
 
 
 def restore_or_other(workdir, which: str) -> Restored | None:

@@ -29,7 +29,8 @@ def digest(tree, meta: dict) -> str:
     array = np.asarray(leaf)
     name = jax.tree_util.keystr(path)
     made.update(f'{name} {array.dtype} {array.shape}'.encode())
-    made.update(np.ascontiguousarray(array).data)
+    # As bytes: a bfloat16 array has no buffer that hashlib could read.
+    made.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
   return made.hexdigest()
 
 
@@ -124,6 +125,23 @@ def _replace(target: pathlib.Path, new: pathlib.Path) -> None:
   except OSError:
     os.replace(old, target)
     raise
+  _remove(new)
+
+
+def complete_replacement(folder: pathlib.Path) -> None:
+  """Ends a replacement of `write` during which the process was killed.
+
+  Args:
+    folder: of the checkpoints of one kind; it need not exist.
+  """
+  new = folder.with_name(f'{folder.name}.new')
+  if not new.is_dir():
+    return
+  # With 'replaced', the old one is out of the way: the new one is whole.
+  if (new / 'replaced').is_dir():
+    for step in steps(new):
+      if not os.path.lexists(folder / str(step)):
+        os.replace(new / str(step), folder / str(step))
   _remove(new)
 
 

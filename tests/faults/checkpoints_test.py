@@ -177,6 +177,30 @@ class DamagedTest(Case):
     self.assertEqual(found['student'][1]['checkpoint'], 'best')
 
   @pytest.mark.fault('checkpoints', count=2)
+  def test_killed_between_the_checkpoints_of_an_epoch_end(self):
+    """The run repeats that end, and saves what it had not saved yet."""
+    for which in ('best', 'best_swa'):
+      checkpoint.save(
+        self.workdir, self.state.replace(step=12), _meta(12), which=which
+      )
+      found = checkpoint.resume(self.workdir)
+      self.assertEqual((int(found.state.step), found.which), (9, 'latest'))
+    self.assertEmpty(self.said)
+
+  @parameterized.parameters(False, True)
+  @pytest.mark.fault('checkpoints')
+  def test_killed_while_one_replaces_another(self, moved):
+    """Between the two renamings, and before them."""
+    latest = self.workdir / 'checkpoints' / 'latest'
+    new = latest.with_name('latest.new')
+    shutil.copytree(latest / '9', new / '9')
+    if moved:
+      os.replace(latest / '9', new / 'replaced')
+    self.assertEqual(int(checkpoint.resume(self.workdir).state.step), 9)
+    self.assertEmpty(self.said)
+    self.assertFalse(new.exists())
+
+  @pytest.mark.fault('checkpoints', count=2)
   def test_all_of_the_latest(self):
     """A best checkpoint is whole: the run goes on from it."""
     for step in (6, 9):
@@ -189,7 +213,7 @@ class DamagedTest(Case):
     for which, step in (('best', 6), ('best_swa', 3)):
       self.damage(which, step)
     with self.assertRaisesRegex(
-      ValueError, 'no checkpoint is left .*best/6.*best_swa/3.* begin anew'
+      ValueError, 'no checkpoint is left .*best/6.*best_swa/3.* start again'
     ):
       checkpoint.resume(self.workdir)
 

@@ -91,6 +91,31 @@ class InterruptsTest(parameterized.TestCase):
           signal.raise_signal(signal.SIGTERM)
           _wait_until(interrupts.received)
 
+  def test_nor_outside_of_a_command(self):
+    with _stderr(), self.assertRaises(interrupts.Interrupted):
+      with interrupts.Interrupts():
+        signal.raise_signal(signal.SIGTERM)
+        _wait_until(interrupts.received)
+
+  def test_a_second_signal_outside_of_a_command(self):
+    """It does what it did before: a notebook keeps its variables."""
+    with _stderr(), self.assertRaises(KeyboardInterrupt) as got:
+      with interrupts.Interrupts():
+        signal.raise_signal(signal.SIGINT)
+        _wait_until(interrupts.received)
+        time.sleep(1.1 * interrupts._SAME_SECONDS)
+        signal.raise_signal(signal.SIGINT)
+    self.assertNotIsInstance(got.exception, interrupts.Interrupted)
+
+  def test_what_another_process_asks_for_is_no_signal(self):
+    with _stderr() as printed, interrupts.Interrupts():
+      with interrupts.raising(), self.assertRaises(interrupts.Interrupted):
+        interrupts.ask(interrupts.Interrupted(signal.SIGTERM), 'stopping, too')
+        time.sleep(60)
+      time.sleep(0.1)
+      self.assertIsNone(interrupts.received())
+      self.assertEqual(printed(), 'stopping, too\n')
+
   def test_asked_by_another_process(self):
     with _stderr() as printed, interrupts.Interrupts() as signals:
       interrupts.ask(OSError('process 1: its disk'), 'stopping')
@@ -134,7 +159,7 @@ with interrupts.Interrupts() as signals:
     # Where the process is at the first signal; the number of signals.
     ('interrupts.start()', 1, 'SIGTERM received: ended\n'),
     (
-      'interrupts.Interrupts().__enter__()',
+      'interrupts.start(); interrupts.Interrupts().__enter__()',
       2,
       'SIGTERM received again: ended at once\n',
     ),

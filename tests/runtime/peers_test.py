@@ -81,11 +81,31 @@ class PeersTest(parameterized.TestCase):
 
   def test_one_that_does_not_answer_is_dead(self):
     watch = self.watches[0]
+    for look in range(60):
+      self.boards[1].write('alive', look)
+      self._look(watch)
+    self.boards[1].write('alive', 60)
+    with self.assertRaisesRegex(_Ended, 'process 2 died.*no answer for 30 s'):
+      self._look(watch)
+
+  def test_nobody_died_while_all_were_suspended(self):
+    watch = self.watches[0]
     self._look(watch)
-    with mock.patch('time.monotonic', return_value=time.monotonic() + 31):
-      self.boards[1].write('alive', 2)
-      with self.assertRaisesRegex(_Ended, 'process 2 died.*no answer for 30 s'):
+    with mock.patch('time.monotonic', return_value=time.monotonic() + 3600):
+      self._look(watch)
+
+  def test_a_write_that_fails_is_repeated(self):
+    """Otherwise all would wait for ever for those who agree."""
+    watch = self.watches[0]
+    self.boards[1].write('signal', 15)
+    with mock.patch.object(self.boards[0], 'write', side_effect=OSError):
+      with self.assertRaises(OSError):
         self._look(watch)
+    for other in self.watches[1:]:
+      self._look(other)
+    for _ in range(2):
+      self._look(watch)
+    self.assertTrue(watch.may_stop())
 
   def test_one_that_failed_ends_the_others(self):
     self.watches[1].last_words(1, 'error: its disk is full')
