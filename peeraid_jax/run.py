@@ -9,7 +9,7 @@ import ml_collections
 
 from peeraid_jax import config as config_lib
 from peeraid_jax.config import dataset, validate
-from peeraid_jax.evaluation import final, selection, table
+from peeraid_jax.evaluation import final, result_content, selection, table
 from peeraid_jax.runtime import parallel, processes, progress
 from peeraid_jax.runtime import results as results_lib
 from peeraid_jax.runtime import workdir as workdir_lib
@@ -159,6 +159,7 @@ def _run(
     for note in validate.notes(config):
       progress.say(f'note: {note}')
     if mode == 'train':
+      processes.together(lambda: result_content.set_aside_if_new(workdir))
       select = selection.make_selection(config, splits.selection)
       loop.train(prepared.plan, workdir, splits.train, select)
     content = final.evaluate_run(

@@ -76,22 +76,18 @@ class Folder:
         )
       self._arrays[file.stem] = images
 
-  def read(
-    self, examples: int = 0
-  ) -> Iterator[tuple[str, int, splits.Dataset]]:
+  def read(self) -> Iterator[tuple[str, int, splits.Dataset]]:
     """Yields (name, severity, images and labels) of every corruption.
 
-    Args:
-      examples: number of images of each severity, the first ones; 0: all.
+    The images are views of the file: only rows that are used are read.
     """
     for name in self.names:
       images = self._arrays[name]
       count = len(images) // len(SEVERITIES)
-      used = min(examples or count, count)
       labels_per_severity = len(self._labels) == len(images)
       for index, severity in enumerate(SEVERITIES):
         first = index * count
         first_label = first if labels_per_severity else 0
-        labels = self._labels[first_label : first_label + used]
-        part = np.array(images[first : first + used])
+        labels = self._labels[first_label : first_label + count]
+        part = np.asarray(images[first : first + count])
         yield name, severity, splits.Dataset(part, labels)

@@ -26,14 +26,16 @@ def _threat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _total(content: Mapping[str, Any]) -> int | None:
   """Returns the size of the test set; None if the file does not tell it."""
-  if content.get('config', {}).get('eval', {}).get('examples', 0):
-    return None
+  asked = content.get('config', {}).get('eval', {}).get('examples', 0)
   counts = {
     value['n']
     for by_attack in content['roles'].values()
     for value in by_attack.values()
   }
-  return max(counts, default=None)
+  used = max(counts, default=0)
+  # Exactly as many as were asked for may be a part of the test set.
+  is_whole = not asked or used < asked
+  return used if counts and is_whole else None
 
 
 def read(

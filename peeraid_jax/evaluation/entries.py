@@ -13,10 +13,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# What an entry holds: accuracy under an attack, accuracy on images that attack
-# another network, a report of AutoAttack, checks for masked gradients, and
-# accuracies on corrupted images. The last four are also parts of results.json.
-KINDS = ('attack', 'transfer', 'autoattack', 'obfuscation', 'corruptions')
+from peeraid_jax.runtime import results as results_lib
+
+KINDS = results_lib.KINDS
 # Fields that distinguish measurements.
 _KEY = ('kind', 'role', 'name', 'settings', 'n', 'subset', 'sources')
 # Fields that say by what it was measured.
@@ -102,15 +101,40 @@ def _key(entry: Entry) -> str:
 
 
 def added(entries: Sequence[Entry], entry: Entry) -> list[Entry]:
-  """Adds an entry; it takes the place of an earlier one that it repeats."""
-  by_key = {_key(earlier): earlier for earlier in entries}
-  return list((by_key | {_key(entry): entry}).values())
+  """Adds an entry at the end, without the earlier one that it repeats."""
+  return [e for e in entries if _key(e) != _key(entry)] + [entry]
 
 
 def is_of(entry: Entry, sources: Mapping[str, Any]) -> bool:
-  """Returns whether all networks of an entry come from these checkpoints."""
+  """Returns whether all networks of an entry come from these checkpoints.
+
+  An entry of unknown checkpoints belongs to no known ones.
+  """
+  if not entry['sources']:
+    return not sources
   return all(
     sources.get(role) == source for role, source in entry['sources'].items()
+  )
+
+
+def _restarts(entry: Entry) -> int:
+  """Returns how often an attack was started; 1 if that is no setting of it."""
+  return entry['settings'].get('restarts') or 1
+
+
+def counting(entries: Iterable[Entry]) -> Entry:
+  """Returns the entry that counts among some of one network and one attack.
+
+  It is the one on the most images; of those, the one with the most restarts;
+  of those, the last one.
+
+  Raises:
+    ValueError: there are no entries.
+  """
+  # Of equal entries, `max` returns the first.
+  return max(
+    reversed(list(entries)),
+    key=lambda entry: (entry['n'] or 0, _restarts(entry)),
   )
 
 
@@ -120,8 +144,8 @@ def summary(
   """Returns the parts of results.json that summarise the entries.
 
   Where a network was evaluated by one attack several times, with other settings
-  or on other images, the measurement on the most images counts, and of those
-  the last one.
+  or on other images, the summary has the one that `counting` returns, with its
+  number of restarts if that is not 1.
 
   Args:
     entries: of any checkpoints.
@@ -131,20 +155,22 @@ def summary(
     'roles': {},
     **{kind: {} for kind in KINDS[1:]},
   }
-  chosen: dict[tuple[str, str, str], Entry] = {}
+  groups: dict[tuple[str, str, str], list[Entry]] = {}
   for entry in entries:
-    place = (entry['kind'], entry['role'], entry['name'])
-    count = entry['n'] or 0
-    if is_of(entry, sources) and (
-      place not in chosen or count >= (chosen[place]['n'] or 0)
-    ):
-      chosen[place] = entry
-  for (kind, role, name), entry in chosen.items():
+    if is_of(entry, sources):
+      place = (entry['kind'], entry['role'], entry['name'])
+      groups.setdefault(place, []).append(entry)
+  for (kind, role, name), group in groups.items():
+    entry = counting(group)
     images = {'n': entry['n'], 'subset': entry['subset']}
+    restarts = _restarts(entry)
+    value = entry['result'] | images
+    if restarts != 1:
+      value['restarts'] = restarts
     if kind == 'attack':
-      parts['roles'].setdefault(role, {})[name] = entry['result'] | images
+      parts['roles'].setdefault(role, {})[name] = value
     elif kind == 'transfer':
-      parts['transfer'][name] = entry['result'] | images
+      parts['transfer'][name] = value
     elif kind == 'autoattack':
       parts['autoattack'].setdefault(role, {})[name] = {
         **entry['result'],

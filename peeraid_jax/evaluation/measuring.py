@@ -107,9 +107,8 @@ def _corrupted(
   images = (0, 'all')
   for name, severity, data in corruptions.read():
     progress.say(f'{name}, severity {severity}')
-    how = 'stratified' if subject.subset == 'stratified' else 'first'
-    count = len(subject.data.labels)
-    rows, subset = dataset.chosen(data.labels, count, how)
+    asked = subject.config.eval
+    rows, subset = dataset.chosen(data.labels, asked.examples, asked.subset)
     part = data.take(rows)
     images = (len(part.labels), subset)
     outcomes = evaluate(subject.evaluated, part, attacks, (), check)

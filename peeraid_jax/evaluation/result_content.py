@@ -16,6 +16,7 @@ from peeraid_jax import config as config_lib
 from peeraid_jax.evaluation import entries
 from peeraid_jax.runtime import progress
 from peeraid_jax.runtime import results as results_lib
+from peeraid_jax.training import checkpoint
 
 # Config fields with paths of this machine. They are never stored.
 _PATHS = ('dir', 'source', 'corruptions', 'torch')
@@ -61,6 +62,30 @@ def earlier(workdir) -> dict[str, Any]:
     aside = results_lib.set_aside(path)
     progress.say(f'warning: {error}. It is kept as {aside}')
     return {}
+
+
+def set_aside_if_new(workdir) -> None:
+  """Renames the results of an earlier training, if a new one begins.
+
+  Networks that are trained anew may be saved at the same steps as those before
+  them, and would be taken for them. Only process 0 renames.
+
+  Args:
+    workdir: of a run that is about to be trained; one without a checkpoint
+      begins at step 0.
+
+  Raises:
+    OSError: the file cannot be renamed.
+  """
+  path = pathlib.Path(workdir) / 'results.json'
+  if jax.process_index() or not path.exists():
+    return
+  if checkpoint.latest_step(workdir) is None:
+    aside = results_lib.set_aside(path, 'earlier')
+    progress.say(
+      f'note: {workdir} has no checkpoint to go on from. The results of an '
+      f'earlier training are kept as {aside}'
+    )
 
 
 def described(

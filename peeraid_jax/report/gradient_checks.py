@@ -56,10 +56,11 @@ def table(data: sections.ReportData) -> dict[str, Any]:
   run = data.first
   stored = run.measured('obfuscation')
   if stored:
-    checks = stored[-1]['result']
+    entry = entries.counting(stored)
+    checks = entry['result']
     caption = (
       f'{run.role} of {run.label}; checks from its result file, on '
-      f'{entries.images_text(stored[-1]["n"], stored[-1]["subset"])}.'
+      f'{entries.images_text(entry["n"], entry["subset"])}.'
     )
   else:
     count = min(_IMAGES, len(data.examples.labels))

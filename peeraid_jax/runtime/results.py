@@ -14,16 +14,14 @@ from peeraid_jax import files
 _LIBRARIES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
+# What an entry of 'evaluations' holds: accuracy under an attack, accuracy on
+# images that attack another network, a report of AutoAttack, checks for masked
+# gradients, and accuracies on corrupted images. The last four are also parts of
+# the file.
+KINDS = ('attack', 'transfer', 'autoattack', 'obfuscation', 'corruptions')
+
 # Parts of a result file that are objects, where they are present.
-_PARTS = (
-  'config',
-  'selection',
-  'teachers',
-  'transfer',
-  'autoattack',
-  'obfuscation',
-  'corruptions',
-)
+_PARTS = ('config', 'selection', 'teachers', *KINDS[1:])
 
 # Fields of each of its 'evaluations'; `evaluation.entries` describes them.
 _ENTRY = (
@@ -65,8 +63,24 @@ def _check(content: Any) -> None:
     if not isinstance(value['n'], int):
       raise ValueError(f'{value["n"]!r} should be a number of images')
   for entry in content.get('evaluations', ()):
-    for field in _ENTRY:
-      entry[field]
+    _check_entry(entry)
+
+
+def _check_entry(entry: Any) -> None:
+  """Checks that a value has the structure of one of a file's 'evaluations'.
+
+  Raises:
+    ValueError, TypeError, KeyError: it has not.
+  """
+  for field in _ENTRY:
+    entry[field]
+  if entry['kind'] not in KINDS:
+    raise ValueError(f'{entry["kind"]!r} should be one of {", ".join(KINDS)}')
+  for field in ('settings', 'sources', 'result'):
+    if not isinstance(entry[field], dict):
+      raise ValueError(f'{field!r} of an entry should be an object')
+  if not isinstance(entry['n'], int | None):
+    raise ValueError(f'{entry["n"]!r} should be a number of images')
 
 
 def read_file(path) -> dict[str, Any]:
@@ -111,24 +125,25 @@ def read(workdir) -> dict[str, Any] | None:
   return read_file(path) if path.exists() else None
 
 
-def set_aside(path) -> pathlib.Path:
-  """Renames a damaged file, so that it is kept when a new one is written.
+def set_aside(path, ending: str = 'damaged') -> pathlib.Path:
+  """Renames a file, so that it is kept when a new one is written.
 
   Args:
     path: of a file or folder.
+    ending: says why it is renamed.
 
   Returns:
-    The new path, in the same folder: '.damaged' is appended to the name, with
-    a number if there is such a file already.
+    The new path, in the same folder: a dot and the ending are appended to the
+    name, with a number if there is such a file already.
 
   Raises:
     OSError: the folder cannot be written.
   """
   path = pathlib.Path(path)
-  aside, number = path.with_name(f'{path.name}.damaged'), 1
+  aside, number = path.with_name(f'{path.name}.{ending}'), 1
   while aside.exists():
     number += 1
-    aside = path.with_name(f'{path.name}.damaged{number}')
+    aside = path.with_name(f'{path.name}.{ending}{number}')
   path.rename(aside)
   return aside
 

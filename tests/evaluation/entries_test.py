@@ -9,13 +9,15 @@ BEST = {'checkpoint': 'best', 'step': 8}
 LATEST = {'checkpoint': 'latest', 'step': 9}
 
 
-def _entry(name='pgd2', accuracy=0.5, images=(20, 'all'), source=None):
+def _entry(
+  name='pgd2', accuracy=0.5, images=(20, 'all'), source=None, restarts=2
+):
   return entries.new(
     'attack',
     'student',
     name,
     {'accuracy': accuracy},
-    settings=entries.settings(name, THREAT),
+    settings=entries.settings(name, {**THREAT, 'restarts': restarts}),
     images=images,
     sources={'student': source or BEST},
     provenance={'commit': 'c', 'device': 'd', 'versions': {}},
@@ -37,7 +39,7 @@ class EntriesTest(parameterized.TestCase):
     first = [_entry(), _entry('fgsm')]
     self.assertEqual(
       entries.added(first, _entry(accuracy=0.25)),
-      [_entry(accuracy=0.25), first[1]],
+      [first[1], _entry(accuracy=0.25)],
     )
     for other in (
       _entry(images=(10, 'all')),
@@ -47,17 +49,55 @@ class EntriesTest(parameterized.TestCase):
     ):
       self.assertEqual(entries.added(first, other), [*first, other])
 
+  def test_the_last_measurement_is_the_last_entry(self):
+    measured = []
+    for restarts in (1, 5, 1):
+      entry = _entry(restarts=restarts)
+      measured = entries.added(measured, entry)
+      self.assertEqual(measured[-1], entry)
+    self.assertLen(measured, 2)
+
+  def test_which_entry_counts(self):
+    most_images = _entry(images=(30, 'all'), restarts=1)
+    ranked = [
+      {**_entry(restarts=9), 'n': None},
+      _entry(images=(10, 'first'), restarts=9),
+      _entry(accuracy=0.1),
+      _entry(accuracy=0.2),
+      _entry(restarts=5),
+      most_images,
+    ]
+    for end in range(1, len(ranked) + 1):
+      self.assertEqual(entries.counting(ranked[:end]), ranked[end - 1])
+    reordered = [most_images, *ranked[:-1]]
+    self.assertEqual(entries.counting(reordered), most_images)
+
+  def test_the_summary_tells_restarts(self):
+    found = []
+    for restarts in (1, 5, 1):
+      found = entries.added(found, _entry(restarts=restarts))
+    value = entries.summary(found, {'student': BEST})['roles']['student']
+    self.assertEqual(value['pgd2']['restarts'], 5)
+    single = entries.summary(found[1:], {'student': BEST})['roles']['student']
+    self.assertNotIn('restarts', single['pgd2'])
+
+  def test_unknown_checkpoints(self):
+    entry = {**_entry(), 'sources': {}}
+    self.assertFalse(entries.is_of(entry, {'student': BEST}))
+    self.assertTrue(entries.is_of(entry, {}))
+
   def test_summary(self):
     measured = [
       _entry(accuracy=0.1),
       _entry(accuracy=0.2, images=(10, 'first')),
       _entry(accuracy=0.3, source=LATEST),
     ]
+    shown = {'n': 20, 'subset': 'all', 'restarts': 2}
     for source, accuracy in ((BEST, 0.1), (LATEST, 0.3)):
       parts = entries.summary(measured, {'student': source})
       self.assertEqual(
         parts['roles'],
-        {'student': {'pgd2': {'accuracy': accuracy, 'n': 20, 'subset': 'all'}}},
+        {'student': {'pgd2': {**shown, 'accuracy': accuracy}}},
       )
     self.assertEqual(entries.summary(measured, {})['roles'], {})
 

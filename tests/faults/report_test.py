@@ -13,6 +13,7 @@ from matplotlib import figure
 
 from peeraid_jax import files, report
 from peeraid_jax.config import dataset
+from peeraid_jax.evaluation import entries
 from peeraid_jax.report import (
   charts,
   gradient_checks,
@@ -24,7 +25,7 @@ from peeraid_jax.report import (
   store,
   tables,
 )
-from peeraid_jax.report.sections import training
+from peeraid_jax.report.sections import robustness, training
 from tests import helpers
 from tests.faults import results_test
 from tests.report import sample_results, sample_runs
@@ -113,6 +114,37 @@ class ReportTest(parameterized.TestCase):
     )
     self.assertIn('on an unknown number of test images', section)
     self.assertNotIn('built-in method', text)
+
+  @pytest.mark.fault('mixed results', count=2)
+  def test_of_several_entries_the_same_one_counts_everywhere(self):
+    def entry(kind, result, images, restarts):
+      return entries.new(
+        kind,
+        'student',
+        kind,
+        result,
+        settings={'restarts': restarts},
+        images=images,
+        sources={},
+        provenance={},
+      )
+
+    (name,) = CHECKS
+    reasons = [{name: {**CHECKS[name], 'why': f'why {i}'}} for i in range(3)]
+    counts = [{'robust': i} for i in range(3)]
+    asked = [((20, 'all'), 2), ((20, 'all'), 1), ((8, 'first'), 3)]
+    data = mock.Mock()
+    run = data.first = mock.Mock(role='student', label='a')
+    data.runs, data.threat_model = [run], ''
+    run.measured = lambda kind, name='': [
+      entry(kind, {'counts': c} if kind == 'autoattack' else r, *how)
+      for r, c, how in zip(reasons, counts, asked, strict=True)
+    ]
+    table = gradient_checks.table(data)
+    self.assertIn('on 20 test images', table['caption'])
+    self.assertEqual(table['rows'][0]['why'], 'why 0')
+    panel = robustness._autoattack_panel(data)
+    self.assertEqual(panel.draw.keywords['counts'], {'a': {'robust': 0}})
 
   @pytest.mark.fault('mixed results')
   def test_accuracies_on_different_images_say_so(self):

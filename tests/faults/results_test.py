@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from peeraid_jax import data, files
+from peeraid_jax import config as config_lib
+from peeraid_jax import data, files, run
 from peeraid_jax.config import dataset
 from peeraid_jax.evaluation import (
   accuracy,
@@ -20,6 +21,7 @@ from peeraid_jax.evaluation import (
   earlier_files,
   entries,
   final,
+  result_content,
   table,
 )
 from peeraid_jax.export import card
@@ -29,6 +31,18 @@ from tests import helpers
 from tests.export import runs as export_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
+
+# An entry of 'evaluations' that is whole.
+ENTRY = entries.new(
+  'attack',
+  'student',
+  'clean',
+  {'accuracy': 0.5},
+  settings={},
+  images=(20, 'first'),
+  sources={},
+  provenance={},
+)
 
 # Files that are no results, by name.
 DAMAGED = {
@@ -42,6 +56,18 @@ DAMAGED = {
   'text_as_accuracy': b'{"roles": {"s": {"c": {"accuracy": "x", "n": 1}}}}',
   'selection_of_another_type': b'{"roles": {}, "selection": 3}',
   'entries_of_another_type': b'{"roles": {}, "evaluations": [{}]}',
+  **{
+    f'entry_with_bad_{field}': json.dumps(
+      {'roles': {}, 'evaluations': [ENTRY | {field: value}]}
+    ).encode()
+    for field, value in {
+      'kind': 'guess',
+      'result': 0.5,
+      'sources': ['best'],
+      'settings': None,
+      'n': 'many',
+    }.items()
+  },
   'deep': b'[' * 200_000,
   'not_utf8': b'\xff\xfe{"roles": {}}',
 }
@@ -89,9 +115,11 @@ class AccumulationTest(EvaluationCase):
     self.evaluate('clean', 'fgsm', 'pgd2')
     self.evaluate('clean', 'pgd3', restarts=2)
     written, _ = self.evaluate('apgd_ce', examples=4)
+    # What was measured again comes after what was not.
     self.assertEqual(
-      list(written['roles']['student']), ['clean', 'fgsm', 'pgd2', 'pgd3']
+      list(written['roles']['student']), ['fgsm', 'pgd2', 'clean', 'pgd3']
     )
+    self.assertEqual(written['roles']['student']['pgd3']['restarts'], 2)
     self.assertIn('apgd_ce', written['autoattack']['student'])
     self.assertLen(written['evaluations'], 5)
     settings = {e['name']: e['settings'] for e in written['evaluations']}
@@ -130,8 +158,9 @@ class AccumulationTest(EvaluationCase):
     files.write_json(self.path, wrong)
     after, _ = self.evaluate('fgsm')
     accuracies = [e['result']['accuracy'] for e in after['evaluations']]
-    self.assertEqual(accuracies[::2], [0.125, 0.125])
-    self.assertEqual(after['evaluations'][1], before['evaluations'][1])
+    self.assertEqual(accuracies[:2], [0.125, 0.125])
+    # A repeated measurement is the last one.
+    self.assertEqual(after['evaluations'][2], before['evaluations'][1])
     again, _ = self.evaluate('clean', 'fgsm', 'pgd2')
     self.assertEqual(again['evaluations'], before['evaluations'])
     self.assertEqual(again['roles'], before['roles'])
@@ -195,6 +224,56 @@ class AccumulationTest(EvaluationCase):
       self.assertEqual(list(written['roles']['student']), ['clean', 'pgd2'])
       self.assertLen(written['evaluations'], 5)
 
+  @pytest.mark.fault('mixed results', count=2)
+  def test_a_run_that_is_trained_anew(self):
+    workdir = helpers.folder(self) / 'trained'
+
+    def train():
+      config = helpers.config('pgd_at', eval__attacks=('clean',))
+      printed = io.StringIO()
+      with contextlib.redirect_stdout(printed):
+        run.run(config, workdir, 'train', 'configs/digits.py')
+      return printed.getvalue()
+
+    self.assertNotIn('earlier', train())
+    self.assertNotIn('earlier', train())  # Nothing is left to train.
+    path, aside = workdir / 'results.json', workdir / 'results.json.earlier'
+    content = files.read_json(path)
+    content['evaluations'][0]['name'] = 'of_deleted_networks'
+    files.write_json(path, content)
+    shutil.rmtree(workdir / 'checkpoints')
+    self.assertIn(f'kept as {aside}', train())
+    self.assertEqual(files.read_json(aside), content)
+    names = {e['name'] for e in files.read_json(path)['evaluations']}
+    self.assertEqual(names, {'clean'})
+
+  @pytest.mark.fault('mixed results', count=3)
+  def test_only_process_0_sets_results_of_earlier_training_aside(self):
+    aside = self.workdir / 'results.json.earlier'
+    files.write_json(self.path, {'roles': {}})
+    with mock.patch.object(checkpoint, 'latest_step', return_value=3):
+      result_content.set_aside_if_new(self.workdir)
+    shutil.rmtree(self.workdir / 'checkpoints')
+    with mock.patch.object(jax, 'process_index', return_value=1):
+      result_content.set_aside_if_new(self.workdir)
+    self.assertFalse(aside.exists())
+    with contextlib.redirect_stdout(io.StringIO()):
+      result_content.set_aside_if_new(self.workdir)
+    self.assertTrue(aside.exists())
+    result_content.set_aside_if_new(self.workdir)  # There is none any more.
+
+  @pytest.mark.fault('earlier versions', count=4)
+  def test_parts_of_the_test_set_in_earlier_versions(self):
+    """Fewer images than were asked for are all that there are."""
+    value = {'clean': {'accuracy': 0.5, 'n': 20}}
+    for asked, expected in (
+      (0, 'all'), (10, 'first'), (20, 'first'), (21, 'all')
+    ):  # fmt: skip
+      config = {'eval': {'examples': asked}}
+      content = {'config': config, 'roles': {'student': value}}
+      (entry,) = earlier_files.entries_of(content)
+      self.assertEqual(entry['subset'], expected, str(asked))
+
   @pytest.mark.fault('earlier versions')
   def test_a_file_of_an_earlier_version_is_extended(self):
     old = files.read_json(ROOT / 'experiments/results/digits_ltd_seed0.json')
@@ -208,7 +287,7 @@ class AccumulationTest(EvaluationCase):
     self.assertNotIn('warning', printed)
     self.assertEqual(
       list(written['roles']['student']),
-      ['clean', 'fgsm', 'pgd20', 'cw30', 'pgd2'],
+      ['fgsm', 'pgd20', 'cw30', 'pgd2', 'clean'],
     )
     for name in ('fgsm', 'pgd20', 'cw30'):
       self.assertEqual(
@@ -343,8 +422,6 @@ class SubsetTest(EvaluationCase):
 
   @pytest.mark.fault('earlier versions')
   def test_configs_of_earlier_versions_took_the_first_images(self):
-    from peeraid_jax import config as config_lib
-
     stored = config_lib.to_json(helpers.config('pgd_at'))
     self.assertEqual(config_lib.from_json(stored).eval.subset, 'stratified')
     del stored['eval']['subset']
@@ -397,6 +474,25 @@ class BadRequestTest(EvaluationCase):
       self.assertEqual(entry['n'], 20)
       clean = written['roles']['student']['clean']['accuracy']
       self.assertEqual(entry['result']['each'], {'none': [clean] * 5})
+
+  @pytest.mark.fault('unlike images', count=2)
+  def test_more_corrupted_images_than_test_images(self):
+    folder = self.workdir / 'corrupted'
+    folder.mkdir()
+    np.save(folder / 'none.npy', np.tile(self.test.images[:40], (5, 1, 1, 1)))
+    np.save(folder / 'labels.npy', self.test.labels[:40])
+    config = helpers.config('pgd_at', eval__corruptions=str(folder))
+    for count, expected in ((0, (40, 'all')), (15, (15, 'first'))):
+      config.eval.examples, config.eval.subset = count, 'first'
+      written = final.evaluate_run(
+        config,
+        self.workdir,
+        self.test.take(slice(0, 30)),
+        dataset.corruptions(config),
+      )
+      found = written['evaluations'][-1]
+      self.assertEqual(found['kind'], 'corruptions')
+      self.assertEqual((found['n'], found['subset']), expected)
 
   @pytest.mark.fault('bad input')
   def test_fewer_images_than_processes(self):

@@ -108,7 +108,7 @@ def _steps_panel(data: base.ReportData) -> theme.Panel:
 def _autoattack_panel(data: base.ReportData) -> theme.Panel | None:
   """Returns the outcomes of AutoAttack, if a run's result file has them."""
   measured = {
-    run.label: max(found, key=lambda entry: entry['n'])
+    run.label: entries.counting(found)
     for run in data.runs
     if (found := run.measured('autoattack', 'autoattack'))
   }
