@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from peeraid_jax.runtime import terminal
@@ -71,6 +71,8 @@ class _Listener:
     self._previous_handlers: dict[int, Any] = {}
     self._previous_descriptor = self._write = -1
     self._mask: set[int] = set()
+    # A handler may run within a handler: reentrant.
+    self._lock = threading.RLock()
     # Changed by `join`.
     self.may_stop: Callable[[], bool] = lambda: True
     self.before_end: Callable[[int, str], None] = lambda code, text: None
@@ -128,7 +130,11 @@ class _Listener:
   def _handle(self, number, frame) -> None:
     """Runs in the main thread, as soon as that runs Python code."""
     if self.mode == Mode.RAISE and not self.raised:
-      self.asked = self.asked or Interrupted(number)
+      with self._lock:
+        if self.asked is None:
+          # The listener hears of this signal, too, and may come later.
+          self._echoes += 1
+          self._receive_first(number)
       self.raise_asked()
     elif self._is_second() and not self._is_command:
       signal.signal(number, self._previous_handlers[number])
@@ -144,11 +150,6 @@ class _Listener:
       self.raised = True
       raise self.asked
 
-  def raise_missed(self) -> None:
-    """Raises what was asked for while nothing looked at it."""
-    if self.mode == Mode.RAISE and not self.raised:
-      self.raise_asked()
-
   def _listen(self, read: int) -> None:
     """Runs in a thread of its own: takes the numbers that Python writes."""
     with open(read, 'rb', buffering=0) as numbers:
@@ -157,17 +158,22 @@ class _Listener:
           self._receive(number[0])
 
   def _receive(self, number: int) -> None:
-    name = signal.Signals(number).name
-    if self._echoes:
-      self._echoes -= 1
-    elif self.received is None:
-      self.received, self._first_time = number, time.monotonic()
-      if self.mode == Mode.END:
-        self.end(128 + number, f'{name} received: {self.mode.value}')
-      self.asked = self.asked or Interrupted(number)
-      terminal.notify(f'{name} received: {self.mode.value}')
-    elif self._is_second() and self._is_command:
-      self.end(128 + number, f'{name} received again: ended at once')
+    with self._lock:
+      if self._echoes:
+        self._echoes -= 1
+      elif self.received is None:
+        self._receive_first(number)
+      elif self._is_second() and self._is_command:
+        name = signal.Signals(number).name
+        self.end(128 + number, f'{name} received again: ended at once')
+
+  def _receive_first(self, number: int) -> None:
+    text = f'{signal.Signals(number).name} received: {self.mode.value}'
+    self.received, self._first_time = number, time.monotonic()
+    if self.mode == Mode.END:
+      self.end(128 + number, text)
+    self.asked = self.asked or Interrupted(number)
+    terminal.notify(text)
 
   def end(self, code: int, text: str) -> None:
     """Ends the process from any thread, with a line unless it is empty."""
@@ -248,7 +254,8 @@ def raising() -> Iterator[None]:
   """Context in which the first signal raises `Interrupted`, wherever it is."""
   previous, _listener.mode = _listener.mode, Mode.RAISE
   try:
-    _listener.raise_missed()
+    if not _listener.raised:
+      _listener.raise_asked()
     yield
   finally:
     _listener.mode = previous
@@ -272,8 +279,8 @@ class Interrupts:
       _listener.stop()
       if kind is None and missed is not None:
         raise missed
-    elif kind is None:
-      _listener.raise_missed()
+    elif kind is None and self._previous == Mode.RAISE and not _listener.raised:
+      _listener.raise_asked()
 
   def check(self, *unused) -> None:
     """Raises `Interrupted` if a signal arrived, in any process of the run.
@@ -291,9 +298,3 @@ class Interrupts:
     """
     if _listener.may_stop():
       _listener.raise_asked()
-
-  def checked(self, items: Iterable[Any]) -> Iterator[Any]:
-    """Yields items, and calls `check_together` before each of them."""
-    for item in items:
-      self.check_together()
-      yield item

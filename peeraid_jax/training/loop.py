@@ -39,6 +39,13 @@ def initial_state(
   return parallel.replicate(state), sources
 
 
+def _checking(signals: interrupts.Interrupts, batches: Iterator[Any]):
+  """Yields batches, and looks for signals before each of them."""
+  for batch in batches:
+    signals.check_together()
+    yield batch
+
+
 class _Trainer:
   """One run between a restored state and its end."""
 
@@ -71,7 +78,7 @@ class _Trainer:
     batches = feed.feed(self.config, self.data, epoch, feed.AVERAGING)
     net = self.reestimate(
       net,
-      signals.checked(batches),
+      _checking(signals, batches),
       self.resident,
       jax.random.fold_in(self.averaging_key, epoch),
     )

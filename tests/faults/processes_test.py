@@ -95,7 +95,7 @@ class DeathTest(background.Case):
     self.assert_ended(
       started[1 - killed], 1, f'error: process {killed} died, or its machine'
     )
-    self.assertLess(time.monotonic() - died, 60)
+    self.assertLess(time.monotonic() - died, 110)
 
   @pytest.mark.fault('processes')
   def test_one_of_three(self):

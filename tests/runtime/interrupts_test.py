@@ -191,11 +191,5 @@ while True:
       self.assertEqual(process.wait(60), 128 + signal.SIGTERM)
 
 
-class CheckedTest(absltest.TestCase):
-  def test_all_items_while_nothing_happens(self):
-    with interrupts.Interrupts() as signals:
-      self.assertEqual(list(signals.checked('abc')), ['a', 'b', 'c'])
-
-
 if __name__ == '__main__':
   absltest.main()

@@ -17,6 +17,13 @@ from tests import helpers
 STEPS = 9
 
 
+class CheckingTest(absltest.TestCase):
+  def test_all_batches_while_nothing_happens(self):
+    with interrupts.Interrupts() as signals:
+      batches = loop._checking(signals, iter('abc'))
+      self.assertEqual(list(batches), ['a', 'b', 'c'])
+
+
 class LoopTest(chex.TestCase):
   def setUp(self):
     super().setUp()
