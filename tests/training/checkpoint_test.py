@@ -112,7 +112,7 @@ class CheckpointTest(chex.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f'no checkpoint is left.*{folder}'):
       checkpoint.restore(self.workdir, which='best')
     folder = self._damage(3, 'bit flipped')
-    with self.assertRaisesRegex(ValueError, f'{folder} .*begin anew'):
+    with self.assertRaisesRegex(ValueError, f'{folder} .*start again'):
       checkpoint.resume(self.workdir)
     self.assertEqual(checkpoint.latest_step(self.workdir), 3)
 
